@@ -1,0 +1,40 @@
+# Two commands do all: `make quickstart` and `make test`. Each sets up what it needs.
+BIN := .venv/bin
+MARK := .venv/.installed
+
+.PHONY: setup quickstart test test-real check lock mlflow prefect
+
+setup: $(MARK)
+
+$(MARK): requirements.lock pyproject.toml
+	test -x $(BIN)/python || python3 -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
+	touch $(MARK)
+
+quickstart: setup  ## the main job on embedded data, offline
+	HF_HUB_OFFLINE=1 $(BIN)/graft quickstart
+
+check: setup  ## lint, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: setup check  ## the checks, then the tests
+	$(BIN)/python -m pytest
+
+test-real: setup  ## longer runs on real data
+	$(BIN)/python -m pytest -m real
+
+lock: setup  ## pin everything anew from pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra embedded --extra dev \
+		--generate-hashes --no-header --no-annotate pyproject.toml -o requirements.lock
+
+mlflow: setup  ## all runs, curves and models in a browser, at 127.0.0.1:5000
+	$(BIN)/mlflow --env-file mlflow/server.env server --workers 1 --host 127.0.0.1 --port 5000 \
+		--backend-store-uri sqlite:///$(abspath $(or $(GRAFT_HOME),.graft))/mlflow.db
+
+prefect: setup  ## a Prefect server at 127.0.0.1:4200; then PREFECT_API_URL=http://127.0.0.1:4200/api graft finetune ...
+	PREFECT_SERVER_ANALYTICS_ENABLED=false $(BIN)/prefect server start --host 127.0.0.1

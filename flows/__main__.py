@@ -1,0 +1,117 @@
+"""The command line: `graft`, also `python -m flows`. Heavy imports happen inside the commands."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.quiet import hush
+from tasks.frozen import GraftError
+
+app = typer.Typer(
+    name="graft",
+    help="Fine-tune text and image classifiers as workflows: verified, resumable, gated.\n\n"
+    "Start with `graft list`, then `graft finetune tickets_lora`. State lies in GRAFT_HOME (default .graft); "
+    "relative data paths start at GRAFT_DATA (default data). Exit code 2 means that the input could not be used.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+Experiment = Annotated[str, typer.Argument(help="a name from `graft list`, or a path that ends in .yaml")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="changes to the recipe, such as `method=full seed=3 schedule.epochs=1 dataset.limit=200`; "
+        "`graft show` prints every field"
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="end stdout with one JSON object; all else goes to stderr")]
+
+
+@app.command("list")
+def list_() -> None:
+    """Experiments, datasets, backbones, methods and gates, with one line each."""
+    from flows import catalogue
+
+    catalogue.show_all()
+
+
+@app.command()
+def show(experiment: Experiment, overrides: Overrides = None) -> None:
+    """The recipe with every default filled in, and its fingerprint."""
+    from flows import catalogue
+
+    catalogue.show_recipe(experiment, overrides or [])
+
+
+@app.command()
+def finetune(experiment: Experiment, overrides: Overrides = None, json: Json = False) -> None:
+    """Train, score, verify and register; crown the result if the gate lets it pass.
+
+    Stopped at any moment, the same command goes on where it was.
+    """
+    from flows.quiet import hush_bars
+    from tasks.compose import load
+
+    recipe = load(experiment, overrides or [])
+    hush_bars()
+    from flows import report
+    from flows.finetune import run
+
+    report.show(run(recipe), as_json=json)
+
+
+@app.command()
+def predict(
+    name: Annotated[str, typer.Argument(help="a registered model, e.g. tickets")],
+    text: Annotated[list[str] | None, typer.Option(help="a text; may be given several times")] = None,
+    pair: Annotated[list[str] | None, typer.Option(help="the second text of a pair, one for each --text")] = None,
+    image: Annotated[list[Path] | None, typer.Option(help="a picture's file; may be given several times")] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="a CSV with the columns text (and text_pair) or image (paths)")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="write the answers to this CSV instead of the terminal")] = None,
+    version: Annotated[str | None, typer.Option(help="a version by number; the champion if not given")] = None,
+    json: Json = False,
+) -> None:
+    """Ask a registered model: the champion, or a version."""
+    from flows import predict as asking
+
+    asking.predict(name, asking.table(text, pair, image, file), out, version, json)
+
+
+@app.command()
+def quickstart() -> None:
+    """Tickets and digits, from scratch and by LoRA, with few labels; ends with one table and a plot. No network."""
+    from flows.quickstart import main as start
+
+    start()
+
+
+@app.command()
+def doctor() -> None:
+    """Look at versions, device, precision, disk, hub and ports; each fault with the next step."""
+    from flows import doctor as looking
+
+    raise SystemExit(looking.main())
+
+
+def main() -> None:
+    """Run a command; what the user can mend is one line on stderr and exit code 2."""
+    hush()
+    try:
+        app()
+    except GraftError as error:
+        typer.secho("Error", fg="red", bold=True, err=True, nl=False)
+        typer.echo(f": {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("\nStopped. The same command goes on from the last checkpoint.", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""One recipe: prepared, trained, scored, registered, and crowned if the gate lets it pass."""
+
+import hashlib
+import json
+import shutil
+import time
+from pathlib import Path
+
+from prefect import flow
+
+from tasks import runtime, tracking
+from tasks.evaluate import evaluate
+from tasks.frozen import Frozen, GraftError
+from tasks.prepare import prepare
+from tasks.recipe import Recipe
+from tasks.register import champion_folder, promote, register
+from tasks.results import Checkpoint, Prepared, Registered, Scorecard, Verdict
+from tasks.steps import step
+from tasks.train import train
+
+
+class Result(Frozen):
+    """All that a fine-tune leaves, as receipts."""
+
+    recipe: Recipe
+    trained: Checkpoint
+    card: Scorecard
+    registered: Registered
+    verdict: Verdict
+    seconds: dict[str, float]
+
+
+@flow(name="finetune", flow_run_name="{recipe.name}-{recipe.method.kind}-{recipe.seed}")
+def finetune(recipe: Recipe) -> Result:
+    """Prepare, train, evaluate, register; promote only through the gate."""
+    began = time.perf_counter()
+    recipe.backbone.check()
+    data = prepare(recipe.model, recipe.dataset, recipe.seed)
+    prepared = time.perf_counter() - began
+    work, run_id = workspace(recipe, data)
+    with tracking.failing(run_id):
+        trained = train(recipe, data, work, run_id)
+        card = evaluate(trained.folder, data, recipe.dataset.scored, work / "results")
+        registered = register(recipe, data, trained, card, work, run_id)
+        verdict = judge(recipe, data, card, work)
+        if verdict.passed:
+            promote(registered)
+    seconds = {"prepare": prepared, "train": trained.seconds, "evaluate": card.seconds, "register": registered.seconds}
+    tracking.end(run_id, "FINISHED", verdict=str(verdict), reasons=" ".join(verdict.reasons))
+    shutil.rmtree(work)  # all of it is in the registry now; the same recipe again is a new run
+    return Result(
+        recipe=recipe, trained=trained, card=card, registered=registered, verdict=verdict,
+        seconds=seconds | {"total": time.perf_counter() - began},
+    )  # fmt: skip
+
+
+def workspace(recipe: Recipe, data: Prepared) -> tuple[Path, str]:
+    """The folder in which this model, recipe and data are under way, and the MLflow run: found again after a crash."""
+    told = json.dumps([recipe.model, recipe.fingerprint, data.hashes], sort_keys=True)
+    mark = hashlib.sha256(told.encode()).hexdigest()[:8]
+    work = runtime.home() / "runs" / f"{recipe.name}-{recipe.seed}-{mark}"
+    work.mkdir(parents=True, exist_ok=True)
+    return work, tracking.begin(recipe, data, work / "run_id")
+
+
+@step
+def judge(recipe: Recipe, data: Prepared, card: Scorecard, work: Path) -> Verdict:
+    """The gate's verdict; the champion is scored again, now, on the very same rows."""
+    folder = champion_folder(recipe.model)
+    if folder is None:
+        return recipe.gate.judge(card, None)
+    try:
+        champion = evaluate(folder, data, recipe.dataset.scored, work / "champion")
+    except GraftError as error:
+        return Verdict(passed=False, reasons=(f"The champion cannot be scored on these rows: {error}",))
+    return recipe.gate.judge(card, champion)
+
+
+def run(recipe: Recipe) -> Result:
+    """The flow where a Prefect server is set (PREFECT_API_URL or profile), else the same body without one."""
+    from prefect.settings import PREFECT_API_URL
+
+    return finetune(recipe) if PREFECT_API_URL.value() else finetune.fn(recipe)

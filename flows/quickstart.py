@@ -1,0 +1,60 @@
+"""The main job on the embedded data: what transfer gives where labels are few. No network needed."""
+
+from rich.console import Console
+from rich.table import Table
+
+from flows.finetune import Result, run
+from flows.quiet import hush_bars
+from tasks import plots, runtime
+from tasks.compose import load
+from tasks.recipe import Recipe
+
+FEW = {"tickets": 320, "digits": 40}  # training rows, validation included
+
+
+def recipes() -> list[Recipe]:
+    """Tickets and digits, from scratch and by LoRA."""
+    return [
+        load(f"{data}_{method}", [f"dataset.limit={rows}"])
+        for data, rows in FEW.items()
+        for method in ("scratch", "lora")
+    ]
+
+
+def main() -> None:
+    """Run them all, then one table, one picture and where to look further."""
+    hush_bars()
+    results = []
+    for recipe in recipes():
+        results.append(run(recipe))
+        Console().print(f"[bold]{recipe.name}[/] {results[-1].card.score} -> {results[-1].registered.uri}")
+    picture = runtime.home() / "quickstart.png"
+    plots.bars(
+        [result.recipe.name for result in results],
+        [result.card.score.value for result in results],
+        [(result.card.score.low, result.card.score.high) for result in results],
+        picture,
+    )
+    screen = Console()
+    screen.print(_table(results))
+    screen.print(f"Picture: {picture}")
+    screen.print("Look further:")
+    screen.print('  [bold].venv/bin/graft predict tickets --text "my parcel never came"[/]')
+    screen.print("  [bold]make mlflow[/]   (all runs, curves and models in a browser)")
+
+
+def _table(results: list[Result]) -> Table:
+    headline = results[0].card.headline
+    columns = ("experiment", "rows", f"{headline} ± 95 %", "trained weights", "seconds", "model")
+    table = Table(*columns, title="Few labels: what transfer gives", box=None, header_style="dim", title_justify="left")
+    for result in results:
+        trained, registered = result.trained, result.registered
+        table.add_row(
+            result.recipe.name,
+            str(FEW[result.recipe.model]),
+            str(result.card.score),
+            f"{trained.trained_weights:,} ({trained.trained_weights / trained.total_weights:.0%})",
+            f"{result.seconds['total']:.0f}",
+            f"{registered.name}/{registered.version}" + (" champion" if result.verdict.passed else ""),
+        )
+    return table

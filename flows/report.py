@@ -1,0 +1,65 @@
+"""What a person or a program sees at the end of a fine-tune."""
+
+import json
+import sys
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+
+from flows.finetune import Result
+
+
+def as_object(result: Result) -> dict[str, object]:
+    """The result as one JSON object."""
+    trained = result.trained
+    return {
+        "experiment": result.recipe.name,
+        "run_id": result.registered.run_id,
+        "model": result.registered.name,
+        "version": result.registered.version,
+        "model_uri": result.registered.uri,
+        "verdict": {"passed": result.verdict.passed, "reasons": list(result.verdict.reasons)},
+        "metrics": {name: measured.model_dump() for name, measured in result.card.metrics.items()},
+        "seconds": {stage: round(seconds, 2) for stage, seconds in result.seconds.items()},
+        "trained_weights": {"adapter": trained.adapter_weights, "head": trained.head_weights},
+        "total_weights": trained.total_weights,
+    }
+
+
+def show(result: Result, as_json: bool) -> None:
+    """The closing panel, and the JSON object if asked for."""
+    Console(stderr=as_json).print(panel(result))
+    if as_json:
+        sys.stdout.write(json.dumps(as_object(result)) + "\n")
+
+
+def panel(result: Result) -> Panel:
+    """Score with interval, what was trained, seconds, version, and the next command."""
+    trained, card, registered = result.trained, result.card, result.registered
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(style="dim")
+    rows.add_column()
+    scores = ", ".join(f"{name} {measured}" for name, measured in card.metrics.items())
+    rows.add_row("score", f"[bold]{scores}[/] (95 % over {card.rows} test rows)")
+    share = trained.trained_weights / trained.total_weights
+    rows.add_row(
+        "trained",
+        f"{trained.adapter_weights:,} weights outside the head + {trained.head_weights:,} in it "
+        f"({share:.1%} of {trained.total_weights:,}), best epoch {trained.best_epoch} of {trained.epochs}",
+    )
+    took = ", ".join(f"{stage} {seconds:.0f}" for stage, seconds in result.seconds.items())
+    rows.add_row("seconds", f"{took} ({trained.rows_per_second:.0f} rows/s in training)")
+    color = "green" if result.verdict.passed else "yellow"
+    rows.add_row("verdict", f"[{color}]{result.verdict}[/]: {' '.join(result.verdict.reasons)}")
+    rows.add_row("model", f"[bold]{registered.uri}[/] (run {registered.run_id}), loaded and checked in a fresh process")
+    rows.add_row("next", f"[bold]{next_command(result)}[/]")
+    return Panel(rows, title=f"{result.recipe.name}, seed {result.recipe.seed}", title_align="left")
+
+
+def next_command(result: Result) -> str:
+    """A command that asks the model just made."""
+    version = "" if result.verdict.passed else f" --version {result.registered.version}"
+    samples = {"text": '--text "it never came"', "text_pair": '--pair "the other"', "image": "--image picture.png"}
+    inputs = " ".join(samples[name] for name in result.recipe.dataset.inputs)
+    return f"graft predict {result.registered.name} {inputs}{version}"

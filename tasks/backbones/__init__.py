@@ -1,0 +1,12 @@
+"""Backbones: one value of a recipe decides what network it is; nobody downstream asks again."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from tasks.backbones.image import ScratchCNN, TimmBackbone
+from tasks.backbones.text import ScratchTransformer, TransformersBackbone
+
+Backbone = Annotated[
+    TransformersBackbone | TimmBackbone | ScratchTransformer | ScratchCNN, Field(discriminator="library")
+]

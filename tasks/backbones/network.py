@@ -1,0 +1,102 @@
+"""A network behind one face: how to feed it, run it, find its head and what in it can be adapted."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Rows = Mapping[str, Sequence[Any]]  # columns `text` (and `text_pair`) or `image`, all of one length
+Batch = dict[str, Tensor]
+
+
+@dataclass
+class Network(ABC):
+    """A module with its inputs' treatment.
+
+    Attributes:
+        module: gives logits; replaced by the adapted one in `tasks.methods`.
+        head: dotted names of the modules that were put on top of the trunk for this target.
+        groups: names of the modules that a method can adapt (linear maps, ungrouped convolutions),
+            grouped by block from the input to the output; the head is in none.
+    """
+
+    module: nn.Module
+    head: tuple[str, ...]
+    groups: tuple[tuple[str, ...], ...]
+
+    @abstractmethod
+    def encode(self, rows: Rows, seeds: Sequence[int] | None = None) -> Batch:
+        """Raw inputs to tensors. `seeds` (one a row) asks for training's augmentation, drawn from them."""
+
+    @abstractmethod
+    def describe(self, folder: Path) -> None:
+        """Write all that `rebuild` needs, the weights apart, into a folder."""
+
+    def lengths(self, rows: Rows) -> list[int] | None:
+        """Tokens of each row, or None where all inputs have one size."""
+        return None
+
+    def logits(self, batch: Batch) -> Tensor:
+        """[B, K] logits, or [B, 1] for a number."""
+        out: Tensor = self.module(**batch)
+        return out
+
+
+def adaptable(module: nn.Module) -> bool:
+    """Whether LoRA fits the layer: a linear map, or a convolution without groups.
+
+    A grouped convolution's adapter would outgrow the layer and cannot be merged.
+    """
+    if isinstance(module, nn.Conv2d):
+        return module.groups == 1
+    return isinstance(module, nn.Linear) or transposed(module)
+
+
+def transposed(module: nn.Module) -> bool:
+    """Whether it is GPT-2's linear map, whose weight is [in, out]; transformers calls it Conv1D."""
+    return type(module).__name__ == "Conv1D"
+
+
+def by_block(module: nn.Module, blocks: Sequence[Sequence[str]], head: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """Adaptable modules grouped by block; a block is given by its modules' names, in order from the input.
+
+    A module in no block (an embedding's projection, a pooler) joins the block before it.
+    """
+    groups: dict[int, list[str]] = {}
+    current = 0
+    for name, child in module.named_modules():
+        if _within(name, head):
+            continue
+        current = next((index for index, block in enumerate(blocks, 1) if _within(name, block)), current)
+        if adaptable(child):
+            groups.setdefault(current, []).append(name)
+    return tuple(tuple(names) for _, names in sorted(groups.items()))
+
+
+def _within(name: str, tops: Sequence[str]) -> bool:
+    return any(name == top or name.startswith(f"{top}.") for top in tops)
+
+
+@torch.inference_mode()
+def logits_of(network: Network, rows: Rows, batch_size: int = 64, done: Callable[[int], None] | None = None) -> Tensor:
+    """[N, K] logits of all rows in their order, on CPU; `done` is told of every batch's rows.
+
+    Batches are made of rows of similar length, so that padding costs little.
+    """
+    network.module.eval()
+    count = len(next(iter(rows.values())))
+    lengths = network.lengths(rows) or [0] * count
+    order = sorted(range(count), key=lambda row: lengths[row])
+    device = next(network.module.parameters()).device
+    parts = []
+    for start in range(0, count, batch_size):
+        chosen = order[start : start + batch_size]
+        batch = network.encode({name: [column[row] for row in chosen] for name, column in rows.items()})
+        parts.append(network.logits({name: tensor.to(device) for name, tensor in batch.items()}).float().cpu())
+        if done:
+            done(len(chosen))
+    return torch.cat(parts)[torch.tensor(order).argsort()]

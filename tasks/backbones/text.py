@@ -1,0 +1,231 @@
+"""Text networks: any sequence classifier of transformers, pretrained or not, and Graft's own Transformer."""
+
+import inspect
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, cast
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from tasks import runtime
+from tasks.backbones.network import Batch, Network, Rows, by_block
+from tasks.backbones.weights import HubWeights, PackageWeights, Weights, explained
+from tasks.frozen import Frozen, GraftError
+from tasks.results import Target
+from tasks.scratch import TextTransformer
+
+
+@dataclass
+class TextNetwork(Network):
+    """A module that takes token ids, with its tokenizer."""
+
+    tokenizer: Any
+    max_length: int
+
+    def encode(self, rows: Rows, seeds: Sequence[int] | None = None) -> Batch:
+        batch = self._tokens(rows, padding=True, return_tensors="pt")
+        return {name: batch[name] for name in self.tokenizer.model_input_names if name in batch}
+
+    def lengths(self, rows: Rows) -> list[int]:
+        return [len(ids) for ids in self._tokens(rows)["input_ids"]]
+
+    def _tokens(self, rows: Rows, **options: Any) -> Any:
+        pair = list(rows["text_pair"]) if "text_pair" in rows else None
+        return self.tokenizer(list(rows["text"]), pair, truncation=True, max_length=self.max_length, **options)
+
+    def logits(self, batch: Batch) -> Tensor:
+        out = self.module(**batch)
+        return cast(Tensor, getattr(out, "logits", out))
+
+    def describe(self, folder: Path) -> None:
+        self.tokenizer.save_pretrained(folder)
+        config = getattr(self.module, "config", None)
+        if config is not None:
+            config.save_pretrained(folder)
+
+
+class TransformersBackbone(Frozen):
+    """A pretrained encoder or decoder of transformers with a sequence-classification head.
+
+    A decoder is read at its last token, as its own classes do; a missing pad token is set to the end token.
+    """
+
+    library: Literal["transformers"]
+    about: str = ""
+    weights: Weights
+    max_length: int = Field(128, ge=4, description="tokens kept of a row (both texts of a pair together)")
+
+    accepts: ClassVar[Literal["text", "image"]] = "text"
+    pretrained: ClassVar[bool] = True
+
+    def check(self) -> None:
+        """Raise a GraftError if the weights cannot be had; quick."""
+        self.weights.check()
+
+    def load(self, target: Target, rows: Rows, pretrained: bool = True) -> Network:
+        """The network with a new head, on pretrained weights or (for training from scratch) on random ones."""
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+        place, options = self._place()
+        with explained(self.weights, place):
+            tokenizer = AutoTokenizer.from_pretrained(place, **options)
+            config = _config(place, options, target, tokenizer)
+            if pretrained:
+                module = AutoModelForSequenceClassification.from_pretrained(
+                    place, config=config, dtype="float32", **options
+                )
+            else:
+                module = AutoModelForSequenceClassification.from_config(config)
+        return _network(module, tokenizer, self.max_length)
+
+    def rebuild(self, folder: Path, target: Target) -> Network:
+        """The same network from what `describe` wrote, its weights still to be loaded."""
+        from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+        module = AutoModelForSequenceClassification.from_config(AutoConfig.from_pretrained(folder))
+        return _network(module, AutoTokenizer.from_pretrained(folder), self.max_length)
+
+    def _place(self) -> tuple[str, dict[str, Any]]:
+        if isinstance(self.weights, HubWeights):
+            return self.weights.id, {"revision": self.weights.revision}
+        if isinstance(self.weights, PackageWeights) and self.weights.file.endswith(".gguf"):
+            return str(_from_gguf(self.weights)), {}
+        return str(self.weights.folder()), {}
+
+
+def _config(place: str, options: dict[str, Any], target: Target, tokenizer: Any) -> Any:
+    from transformers import AutoConfig
+
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    if tokenizer.pad_token is None:
+        raise GraftError(f"The tokenizer of {place} has neither a pad nor an end token. Choose another backbone.")
+    tokenizer.padding_side = "right"
+    names = target.labels or ("score",)
+    config = AutoConfig.from_pretrained(
+        place,
+        num_labels=target.outputs,
+        id2label=dict(enumerate(names)),
+        label2id={name: index for index, name in enumerate(names)},
+        problem_type="single_label_classification" if target.labels else "regression",
+        **options,
+    )
+    config.pad_token_id = tokenizer.pad_token_id
+    config.dtype = "float32"  # published weights may be kept in 16 bits; random and rebuilt ones must not be
+    return config
+
+
+def _network(module: Any, tokenizer: Any, max_length: int) -> TextNetwork:
+    tops = [name for name, child in module.named_children() if any(True for _ in child.parameters())]
+    head = tuple(name for name in tops if name != module.base_model_prefix)
+    layers = module.config.num_hidden_layers
+    stack = next(name for name, m in module.named_modules() if isinstance(m, nn.ModuleList) and len(m) == layers)
+    blocks = [[f"{stack}.{index}"] for index in range(layers)]
+    longest = min(tokenizer.model_max_length, getattr(module.config, "max_position_embeddings", max_length))
+    if max_length > longest:
+        raise GraftError(f"max_length is {max_length}, but the network takes {longest} tokens at most.")
+    accepted = inspect.signature(module.forward).parameters
+    tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name in accepted]
+    return TextNetwork(module, head, by_block(module, blocks, head), tokenizer, max_length)
+
+
+def _from_gguf(weights: PackageWeights) -> Path:
+    """The weights as safetensors, dequantised once into the home folder."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    kept = runtime.home() / "weights" / f"{Path(weights.file).stem}-{weights.sha256[:8]}"
+    if not kept.exists():
+        kept.parent.mkdir(exist_ok=True)
+        source = {"pretrained_model_name_or_path": weights.folder(), "gguf_file": weights.file}
+        model = AutoModelForCausalLM.from_pretrained(**source, dtype="float32")
+        del model.config.quantization_config  # its weights are fp32 now, but transformers would refuse to save it
+        model.hf_quantizer = None
+        made = Path(tempfile.mkdtemp(dir=kept.parent))
+        model.save_pretrained(made)
+        AutoTokenizer.from_pretrained(**source).save_pretrained(made)
+        made.rename(kept)
+    return kept
+
+
+class ScratchTransformer(Frozen):
+    """The classic Transformer encoder (or, with `causal`, a GPT-style one), trained from nothing.
+
+    It trains its own WordPiece tokenizer on the training rows.
+    """
+
+    library: Literal["scratch_transformer"]
+    about: str = ""
+    vocabulary: int = Field(8000, ge=100)
+    width: int = 128
+    heads: int = 4
+    hidden: int = 512
+    layers: int = Field(2, ge=1)
+    max_length: int = Field(128, ge=4)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    causal: bool = False
+
+    accepts: ClassVar[Literal["text", "image"]] = "text"
+    pretrained: ClassVar[bool] = False
+
+    def check(self) -> None:
+        """Nothing is fetched."""
+
+    def load(self, target: Target, rows: Rows, pretrained: bool = False) -> Network:
+        """A new network with a tokenizer trained on the rows given."""
+        texts = [*rows["text"], *rows.get("text_pair", [])]
+        return self._network(_train_tokenizer(texts, self.vocabulary), target)
+
+    def rebuild(self, folder: Path, target: Target) -> Network:
+        """The same network from what `describe` wrote, its weights still to be loaded."""
+        from transformers import PreTrainedTokenizerFast
+
+        return self._network(PreTrainedTokenizerFast.from_pretrained(folder), target)
+
+    def _network(self, tokenizer: Any, target: Target) -> Network:
+        shape = self.model_dump(exclude={"library", "about", "vocabulary", "max_length"})
+        module = TextTransformer(
+            len(tokenizer), target.outputs, length=self.max_length, padding_index=tokenizer.pad_token_id, **shape
+        )
+        blocks = [[f"encoder.layers.{index}"] for index in range(self.layers)]
+        return TextNetwork(module, ("head",), by_block(module, blocks, ("head",)), tokenizer, self.max_length)
+
+
+def _train_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
+    """A WordPiece tokenizer; the same texts give the same one in any process."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+
+    def tokenizer(model: Any) -> Any:
+        made = Tokenizer(model)
+        made.normalizer = normalizers.BertNormalizer(lowercase=True)
+        made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        return made
+
+    trained = tokenizer(models.WordPiece(unk_token="[UNK]"))
+    # The trainer numbers the letters inside words in the order of a hash map, which differs from process to process,
+    # and settles ties between merges by these numbers. As special tokens they come first, in the order given.
+    first = [*special.values(), *_letters_inside(trained, texts)]
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocabulary, min_frequency=2, special_tokens=first, show_progress=False
+    )
+    trained.train_from_iterator(texts, trainer)
+    ids: dict[str, int] = trained.get_vocab()
+    model = tokenizer(models.WordPiece(ids, unk_token="[UNK]"))
+    model.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B [SEP]",
+        special_tokens=[(token, ids[token]) for token in special.values()],
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=model, model_input_names=["input_ids", "attention_mask"], **special)
+
+
+def _letters_inside(tokenizer: Any, texts: Sequence[str]) -> list[str]:
+    """`##x` for every letter that follows another one in a word, sorted."""
+    spaced = {word for text in texts for word in text.split()}
+    words = (tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(word)) for word in spaced)
+    return sorted({f"##{letter}" for parts in words for word, _ in parts for letter in word[1:]})

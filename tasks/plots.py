@@ -1,0 +1,78 @@
+"""Pictures of a scorecard, drawn without a display."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from tasks.metrics import Truth, reliability
+from tasks.results import Target
+
+INK = "#1f5f8b"
+
+
+def figure(width: float = 6.0, height: float = 5.0) -> tuple[Figure, Any]:
+    """A figure with one set of axes, free of pyplot's global state."""
+    drawn = Figure((width, height), layout="constrained")
+    FigureCanvasAgg(drawn)
+    return drawn, drawn.subplots()
+
+
+def draw(truth: Truth, logits: Truth, target: Target, out: Path) -> None:
+    """Confusion matrix and reliability for classes; predicted against true for a number."""
+    if target.labels is None:
+        _scatter(truth, logits[:, 0], out / "predicted_against_true.png")
+        return
+    _confusion(truth, logits.argmax(1), target.labels, out / "confusion.png")
+    spread = np.exp(logits - logits.max(1, keepdims=True))
+    _reliability(truth, spread / spread.sum(1, keepdims=True), out / "reliability.png")
+
+
+def _confusion(truth: Truth, predicted: Truth, labels: Sequence[str], file: Path) -> None:
+    counts = np.zeros((len(labels), len(labels)), int)
+    np.add.at(counts, (truth, predicted), 1)
+    drawn, axes = figure(2.5 + 0.55 * len(labels), 2 + 0.5 * len(labels))
+    shares = counts / np.maximum(1, counts.sum(1, keepdims=True))
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set(xlabel="predicted", ylabel="true", title="Confusion (rows; shade: share of the true class)")
+    for row, column in np.ndindex(counts.shape) if len(labels) <= 25 else ():
+        if counts[row, column]:
+            shade = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, counts[row, column], ha="center", va="center", color=shade, fontsize=8)
+    drawn.savefig(file, dpi=120)
+
+
+def _reliability(truth: Truth, probabilities: Truth, file: Path) -> None:
+    confidence, accuracy, count = reliability(truth, probabilities)
+    drawn, axes = figure()
+    axes.plot([0, 1], [0, 1], "--", color="grey", linewidth=1, label="perfectly calibrated")
+    axes.scatter(confidence, accuracy, s=20 + 200 * count / count.max(), color=INK, label="rows of like confidence")
+    axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), title="Reliability")
+    axes.legend()
+    drawn.savefig(file, dpi=120)
+
+
+def _scatter(truth: Truth, predicted: Truth, file: Path) -> None:
+    drawn, axes = figure()
+    axes.scatter(truth, predicted, s=8, alpha=0.4, color=INK)
+    ends = [min(truth.min(), predicted.min()), max(truth.max(), predicted.max())]
+    axes.plot(ends, ends, "--", color="grey", linewidth=1)
+    axes.set(xlabel="true", ylabel="predicted", title="Predicted against true")
+    drawn.savefig(file, dpi=120)
+
+
+def bars(names: Sequence[str], values: Sequence[float], spreads: Sequence[tuple[float, float]], file: Path) -> None:
+    """Scores with their 95 % intervals as horizontal bars, the first on top."""
+    drawn, axes = figure(7, 1.2 + 0.55 * len(names))
+    errors = np.abs(np.array(spreads).T - np.array(values))
+    axes.barh(names, values, xerr=errors, color=INK, ecolor="black", capsize=4)
+    axes.invert_yaxis()
+    axes.set(xlim=(0, 1), xlabel="score on the test rows, with its 95 % interval")
+    for place, value in enumerate(values):
+        axes.text(0.01, place, f"{value:.3f}", color="white", va="center", fontsize=9)
+    drawn.savefig(file, dpi=120)

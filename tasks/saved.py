@@ -1,0 +1,115 @@
+"""A model on disk, one form for every method: what trained, the frozen rest, and what rebuilds the network.
+
+    recipe.json, target.json   the resolved recipe; the classes in their order
+    backbone/                  configuration and tokenizer or transforms
+    frozen.safetensors         the weights that did not train
+    trained.safetensors        the weights that did, and all buffers (batch-norm statistics among them)
+
+Nothing else is needed to load it: no network, no hub cache, no pickle.
+"""
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from tasks.backbones.network import Network, Rows
+from tasks.checkpoint import pack
+from tasks.frozen import GraftError
+from tasks.recipe import Recipe
+from tasks.results import Target
+
+
+@dataclass
+class Model:
+    """A network with the recipe that made it and the meaning of its outputs."""
+
+    recipe: Recipe
+    target: Target
+    network: Network
+
+
+def trained_state(network: Network) -> dict[str, Tensor]:
+    """Trainable weights and all kept buffers: one rule for every method."""
+    frozen = {name for name, weight in network.module.named_parameters() if not weight.requires_grad}
+    return {name: tensor for name, tensor in network.module.state_dict().items() if name not in frozen}
+
+
+def restore(network: Network, state: dict[str, Tensor], what: str) -> None:
+    """Put back what `trained_state` (or its complement) gave.
+
+    Raises:
+        GraftError: a name is missing, unknown, or of another shape: the model would not be the one saved.
+    """
+    own = network.module.state_dict()
+    trained = trained_state(network).keys()
+    wanted = trained if what == "trained" else own.keys() - trained
+    if wanted != state.keys():
+        odd = sorted(wanted ^ state.keys())
+        raise GraftError(f"The {what} weights do not fit this network: {len(odd)} names differ, the first is {odd[0]}.")
+    for name, tensor in state.items():
+        if own[name].shape != tensor.shape:
+            raise GraftError(
+                f"The {what} weight {name} has shape {list(tensor.shape)}, the network {list(own[name].shape)}."
+            )
+        own[name].copy_(tensor)
+
+
+def begin(folder: Path, recipe: Recipe, target: Target, inputs: Rows) -> Model:
+    """Load the backbone, keep its description and frozen weights in a new folder, and adapt it.
+
+    Raises:
+        GraftError: the weights cannot be had, the method does not fit, or the disk is full.
+    """
+    network = recipe.backbone.load(target, inputs, pretrained=recipe.method.pretrained)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(dir=folder.parent))
+    try:
+        (made / "backbone").mkdir()
+        network.describe(made / "backbone")
+        recipe.method.adapt(network)
+        trained = trained_state(network)
+        frozen = {name: tensor for name, tensor in network.module.state_dict().items() if name not in trained}
+        (made / "frozen.safetensors").write_bytes(pack(frozen))
+        (made / "recipe.json").write_text(recipe.model_dump_json(indent=1))
+        (made / "target.json").write_text(target.model_dump_json(indent=1))
+        made.rename(folder)
+    except OSError as error:
+        raise GraftError(f"{folder} cannot be written: {error.strerror}. Free space or set GRAFT_HOME.") from error
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return Model(recipe, target, network)
+
+
+def reopen(folder: Path) -> Model:
+    """The adapted network from its folder with the frozen weights alone; `restore` brings the trained ones."""
+    recipe = Recipe.model_validate_json((folder / "recipe.json").read_text())
+    target = Target.model_validate_json((folder / "target.json").read_text())
+    network = recipe.backbone.rebuild(folder / "backbone", target)
+    recipe.method.adapt(network)
+    restore(network, _read(folder / "frozen.safetensors"), "frozen")
+    return Model(recipe, target, network)
+
+
+def load(folder: Path) -> Model:
+    """The trained model, ready to answer.
+
+    Raises:
+        GraftError: a file is missing or damaged, or its weights do not fit.
+    """
+    model = reopen(folder)
+    restore(model.network, _read(folder / "trained.safetensors"), "trained")
+    model.network.module.eval()
+    return model
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    try:
+        state: dict[str, Tensor] = load_file(file)
+        return state
+    except (OSError, SafetensorError) as error:
+        raise GraftError(f"{file} cannot be read: {error}.") from error

@@ -1,0 +1,37 @@
+"""What a person sees while a stage runs: one calm console on stderr, one progress bar a stage."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+console = Console(stderr=True)
+
+
+class Bar:
+    """A stage's progress: steps done, and a line of figures."""
+
+    def __init__(self, progress: Progress, stage: str, total: int, done: int) -> None:
+        self._progress = progress
+        self._task = progress.add_task(stage, total=total, completed=done, figures="")
+
+    def advance(self, figures: str = "", steps: int = 1) -> None:
+        """Some steps done, with the figures that matter now."""
+        self._progress.update(self._task, advance=steps, figures=figures)
+
+
+@contextmanager
+def bar(stage: str, total: int, done: int = 0) -> Iterator[Bar]:
+    """A progress bar with rate and time left, from `done` of `total` steps."""
+    columns = (
+        TextColumn("[bold]{task.description:<9}"),
+        BarColumn(24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[figures]}"),
+    )
+    with Progress(*columns, console=console) as progress:
+        yield Bar(progress, stage, total, done)

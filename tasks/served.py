@@ -1,0 +1,52 @@
+"""What MLflow runs to serve a registered model: it is copied beside the weights, and nothing is pickled."""
+
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow.pyfunc import PythonModel
+
+from tasks import saved
+from tasks.backbones.network import logits_of
+from tasks.frozen import GraftError
+from tasks.prepare import inputs_of
+
+
+class Served(PythonModel):  # type: ignore[misc]
+    """A saved model behind `mlflow.pyfunc`: a table with `text` (and `text_pair`) or `image` in, answers out."""
+
+    def load_context(self, context: Any) -> None:
+        """Load the weights once."""
+        self.model = saved.load(Path(context.artifacts["model"]))
+
+    def logits(self, table: pd.DataFrame) -> Any:
+        """[N, K] logits of a table's rows.
+
+        Raises:
+            GraftError: the table lacks an input column, or a cell is empty.
+        """
+        for name in self.model.recipe.dataset.inputs:
+            if name not in table:
+                raise GraftError(f"The input has no column {name!r}. It has: {', '.join(map(str, table.columns))}.")
+            if any(not isinstance(cell, str | bytes) or not cell.strip() for cell in table[name]):
+                raise GraftError(f"The column {name!r} has an empty cell. Fill it or leave the row out.")
+        return logits_of(self.model.network, inputs_of(table))
+
+    def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
+        """`label`, `confidence` and `probabilities` (in the labels' order) of every row; `score` for a number."""
+        logits, labels = self.logits(model_input), self.model.target.labels
+        if labels is None:
+            return pd.DataFrame({"score": logits[:, 0].tolist()})
+        probabilities = logits.softmax(1)
+        top = probabilities.max(1)
+        return pd.DataFrame(
+            {
+                "label": [labels[index] for index in top.indices.tolist()],
+                "confidence": top.values.tolist(),
+                "probabilities": probabilities.tolist(),
+            }
+        )
+
+
+mlflow.models.set_model(Served())

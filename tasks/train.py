@@ -1,0 +1,200 @@
+"""The one training loop. Killed at any step and started again, it ends with the very same weights (on CPU)."""
+
+import math
+import shutil
+import time
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+from tasks import checkpoint, resume, runtime, saved, tracking, verify
+from tasks.backbones.network import Network, logits_of
+from tasks.batches import encoded, epoch_batches
+from tasks.frozen import GraftError
+from tasks.methods import count_trained
+from tasks.metrics import score
+from tasks.moved import check_moved, snapshot
+from tasks.objective import Objective, answers
+from tasks.prepare import inputs_of, rows_of
+from tasks.recipe import Recipe
+from tasks.results import Checkpoint, Prepared
+from tasks.screen import Bar, bar, console
+from tasks.steps import step
+from tasks.tables import LABEL
+
+
+@step
+def train(recipe: Recipe, data: Prepared, work: Path, run_id: str) -> Checkpoint:
+    """Train a recipe on prepared rows, from the last checkpoint in `work` if there is one.
+
+    Raises:
+        GraftError: the method does not fit, the loss is no number, the disk is full, or the recipe runs already.
+    """
+    receipt = work / "trained.json"
+    if receipt.exists():
+        return Checkpoint.model_validate_json(receipt.read_text())
+    try:
+        with FileLock(work / "train.lock", timeout=0):
+            done = Training(recipe, data, work, run_id).run()
+    except Timeout as error:
+        raise GraftError(
+            f"Another process trains this recipe now (in {work}). Wait for it, or change seed=."
+        ) from error
+    checkpoint.write_file(receipt, done.model_dump_json().encode())
+    return done
+
+
+class Training:
+    """A training under way. What changes while it runs is in `progress` and the module, and so in a checkpoint."""
+
+    def __init__(self, recipe: Recipe, data: Prepared, work: Path, run_id: str) -> None:
+        self.recipe, self.target, self.work = recipe, data.target, work
+        self.rows, self.validation = rows_of(data, "train"), rows_of(data, "validation")
+        self.metrics = tracking.Metrics(run_id, work / "metrics.jsonl")
+        torch.manual_seed(recipe.seed)
+        found = checkpoint.last_step(work / "checkpoints")
+        self.network = self._network(found is not None)
+        self.lengths = self.network.lengths(inputs_of(self.rows)) or [0] * len(self.rows)
+        self.per_epoch = math.ceil(len(self.rows) / recipe.schedule.batch_size)
+        self.steps = self.per_epoch * recipe.schedule.epochs
+        labels = torch.tensor(self.rows[LABEL].to_numpy())
+        self.objective = Objective(self.target, labels, recipe.schedule.class_weights == "auto")
+        self._place()
+        torch.manual_seed(recipe.seed)
+        self.progress = resume.restore(found, self.network, self.optimizer) if found else resume.Progress()
+        self.resumed_at = self.progress.step or None
+        self.metrics.forget_after(self.progress.step)
+
+    def _network(self, resumed: bool) -> Network:
+        folder = self.work / "model"
+        if resumed:
+            return saved.reopen(folder).network
+        shutil.rmtree(folder, ignore_errors=True)  # a start that was killed: it holds no weights that train
+        return saved.begin(folder, self.recipe, self.target, inputs_of(self.rows)).network
+
+    def _place(self) -> None:
+        """Put the module on the device, with its optimizer."""
+        precision = runtime.precision()
+        AcceleratorState._reset_state(reset_partial_state=True)  # a run before this one may have had another device
+        self.accelerator = Accelerator(
+            mixed_precision="no" if precision == "fp32" else precision, cpu=runtime.device() == "cpu"
+        )
+        trained = [weight for weight in self.network.module.parameters() if weight.requires_grad]
+        groups = [
+            {"params": [w for w in trained if w.ndim > 1], "weight_decay": self.recipe.schedule.weight_decay},
+            {"params": [w for w in trained if w.ndim <= 1], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=self.recipe.method.learning_rate, fused=True)
+        self.network.module, self.optimizer = self.accelerator.prepare(self.network.module, optimizer)
+        self.objective.to(self.accelerator.device)
+
+    def run(self) -> Checkpoint:
+        """All steps that are left; then the kept epoch's weights are the model."""
+        if self.resumed_at:
+            console.print(f"Going on from step {self.resumed_at} of {self.steps}.")
+        with bar("train", self.steps, self.progress.step) as shown:
+            while self.progress.step < self.steps and not self._stopped():
+                self._epoch(shown)
+        checkpoint.write_file(self.work / "model" / "trained.safetensors", checkpoint.pack(self.progress.best_state))
+        receipt = self._receipt()
+        self._probe()
+        return receipt
+
+    def _stopped(self) -> bool:
+        patience = self.recipe.schedule.patience
+        return patience is not None and self.progress.stale >= patience
+
+    def _epoch(self, shown: Bar) -> None:
+        """The rest of the current epoch, its validation, and a checkpoint."""
+        seed, done = self.recipe.seed, self.progress
+        epoch, first = divmod(done.step, self.per_epoch)
+        batches = epoch_batches(self.lengths, self.recipe.schedule.batch_size, seed, epoch)
+        self.recipe.method.train_mode(self.network)
+        kept = began = time.perf_counter()
+        for inputs, labels in encoded(self.network, self.rows, batches, seed, epoch, first):
+            rate = self._rate()
+            loss = self._update(inputs, labels, rate)
+            now = time.perf_counter()
+            done.seconds, began, speed = done.seconds + now - began, now, len(labels) / (now - began)
+            done.step, done.rows = done.step + 1, done.rows + len(labels)
+            self.metrics.add(
+                done.step, {"train/loss": loss, "train/learning_rate": rate, "train/rows_per_second": speed}
+            )
+            shown.advance(f"loss {loss:.3f}  {done.rows / done.seconds:.0f} rows/s")
+            if now - kept > runtime.checkpoint_seconds() and done.step % self.per_epoch:
+                self._keep()
+                kept = began = time.perf_counter()
+        shown.advance("validating", steps=0)
+        self._validate(epoch + 1)
+        self._keep()
+
+    def _rate(self) -> float:
+        return self.recipe.method.learning_rate * self.recipe.schedule.rate(self.progress.step, self.steps)
+
+    def _update(self, inputs: dict[str, Tensor], labels: Tensor, rate: float) -> float:
+        """One optimizer step, the first one watched. Returns the batch's loss."""
+        device, module = self.accelerator.device, self.network.module
+        with self.accelerator.autocast():
+            logits = self.network.logits({name: t.to(device, non_blocking=True) for name, t in inputs.items()})
+        loss = self.objective(logits, labels.to(device, non_blocking=True))
+        value = float(loss.item())
+        if not math.isfinite(value):
+            raise GraftError(
+                f"The loss is {value} at step {self.progress.step}. Lower method.learning_rate (now {rate:g})."
+            )
+        before = snapshot(module) if self.progress.step == 0 else None
+        self.accelerator.backward(loss)
+        self.accelerator.clip_grad_norm_(module.parameters(), self.recipe.schedule.clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        if before is not None and not self.accelerator.optimizer_step_was_skipped:
+            check_moved(before, module, self.network.head, self.recipe.method.whole)
+        self.optimizer.zero_grad()
+        return value
+
+    def _validate(self, epoch: int) -> None:
+        """Score the validation rows, and keep the weights if they are the best so far."""
+        logits = logits_of(self.network, inputs_of(self.validation))
+        labels = torch.tensor(self.validation[LABEL].to_numpy())
+        headline = self.recipe.dataset.scored[0]
+        value = score(headline, labels.numpy(), answers(self.target, logits).numpy())
+        loss = float(self.objective.cpu()(logits, labels).item())
+        self.objective.to(self.accelerator.device)
+        self.metrics.add(self.progress.step, {f"validation/{headline}": value, "validation/loss": loss})
+        keep_last = self.recipe.schedule.keep == "last"
+        self.progress.judge(epoch, value, loss, saved.trained_state(self.network), keep_last)
+
+    def _keep(self) -> None:
+        """A checkpoint; then the metrics up to it can be sent, since no step before it will run again."""
+        resume.save(self.work, self.network, self.optimizer, self.progress)
+        self.metrics.ship()
+
+    def _probe(self) -> None:
+        """Note the answers of the network in memory, on CPU in fp32: the saved model must give the same."""
+        self.network.module = self.accelerator.unwrap_model(self.network.module, keep_fp32_wrapper=False).cpu()
+        saved.restore(self.network, self.progress.best_state, "trained")
+        rows = self.rows.head(verify.ROWS)
+        verify.keep(self.work, rows, logits_of(self.network, inputs_of(rows)))
+
+    def _receipt(self) -> Checkpoint:
+        done = self.progress
+        adapter, head = count_trained(self.network)
+        whole = sum(w.numel() for name, w in self.network.module.named_parameters() if "original_module" not in name)
+        return Checkpoint(
+            folder=self.work / "model",
+            adapter_weights=adapter,
+            head_weights=head,
+            total_weights=whole,
+            steps=done.step,
+            epochs=done.step // self.per_epoch,
+            best_epoch=done.best_epoch,
+            validation=done.best_score,
+            seconds=done.seconds,
+            rows_per_second=done.rows / done.seconds,
+            resumed_at=self.resumed_at,
+        )

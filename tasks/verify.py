@@ -1,0 +1,68 @@
+"""The proof before registration: a fresh process without network loads the model from its URI and answers alike."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from tasks import runtime
+from tasks.frozen import GraftError
+from tasks.prepare import INPUTS
+from tasks.results import Target
+
+ROWS, TOLERANCE = 64, 1e-5
+
+
+def keep(work: Path, rows: pd.DataFrame, logits: Tensor) -> None:
+    """Note what the trained network, still in memory, answers to some rows."""
+    rows.to_parquet(work / "probe.parquet")
+    save_file({"logits": logits}, work / "probe.safetensors")
+
+
+def verify(uri: str, work: Path, target: Target) -> None:
+    """Load `uri` in a new process with an empty hub cache and compare.
+
+    Raises:
+        GraftError: it does not load, or its logits (to 1e-5) or label names differ.
+    """
+    command = [sys.executable, "-m", "tasks.verify", uri, str(work), json.dumps(target.labels)]
+    with tempfile.TemporaryDirectory() as empty:
+        offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": empty, "GRAFT_DATA": empty, "CUDA_VISIBLE_DEVICES": ""}
+        environment = {**os.environ, **offline, "MLFLOW_TRACKING_URI": runtime.tracking_uri()}
+        environment["PYTHONPATH"] = str(Path(__file__).parents[1])
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        raise GraftError(f"The saved model failed its check and is not registered: {reason}")
+
+
+def _compare(uri: str, work: Path, labels: list[str] | None) -> None:
+    import mlflow
+
+    mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
+    loaded = mlflow.pyfunc.load_model(uri)
+    served = loaded.unwrap_python_model()
+    rows = pd.read_parquet(work / "probe.parquet")
+    inputs = rows[[name for name in INPUTS if name in rows]]
+    wanted, got = load_file(work / "probe.safetensors")["logits"], served.logits(inputs)
+    apart = float((wanted - got).abs().max())
+    if not apart <= TOLERANCE:
+        raise SystemExit(f"its logits differ by {apart:.2g} from those of the trained network (allowed {TOLERANCE}).")
+    answers = loaded.predict(inputs)
+    if labels is None:
+        same = torch.allclose(torch.tensor(answers["score"].tolist()), wanted[:, 0], atol=TOLERANCE)
+    else:
+        same = answers["label"].tolist() == [labels[index] for index in wanted.argmax(1).tolist()]
+    if not same or served.model.target.labels != (None if labels is None else tuple(labels)):
+        raise SystemExit("its label names are not those of the data.")
+
+
+if __name__ == "__main__":
+    _compare(sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3]))

@@ -1,0 +1,29 @@
+"""What all tests share: a home of their own, and the real data where it lies."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _quiet_tokenizers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """GRAFT_HOME, of this test alone."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("GRAFT_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture
+def data_folder(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """GRAFT_DATA, the folder of the real data sets; the test is skipped where there is none."""
+    folder = Path(os.environ.get("GRAFT_DATA") or Path(__file__).parents[2] / "shared" / "data").absolute()
+    if not folder.is_dir():
+        pytest.skip(f"no real data: {folder} does not exist; set GRAFT_DATA")
+    monkeypatch.setenv("GRAFT_DATA", str(folder))
+    return folder

@@ -1,0 +1,108 @@
+"""Batches: every row once an epoch, in an order of seed and epoch, with little padding; class weights."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.utils.class_weight import compute_class_weight
+from small import Bench
+from torch import Tensor
+
+from tasks.batches import POOL, encoded, epoch_batches
+from tasks.objective import Objective, answers
+from tasks.prepare import inputs_of
+from tasks.results import Target
+
+pytest_plugins = ["small"]
+
+LENGTHS = np.random.default_rng(0).geometric(0.08, 5003).tolist()  # like sentences: many short, few long
+NUMBER = Target(labels=None)
+
+
+def padded(batches: list[list[int]]) -> int:
+    """Tokens computed, padding included."""
+    return sum(len(batch) * max(LENGTHS[row] for row in batch) for batch in batches)
+
+
+@pytest.mark.parametrize(("rows", "size"), [(5003, 32), (5000, 50), (7, 8), (8, 8), (1, 1), (3, 1)])
+def test_every_row_is_in_one_batch_and_all_batches_but_one_are_full(rows: int, size: int) -> None:
+    batches = epoch_batches(LENGTHS[:rows], size, seed=3, epoch=1)
+    assert sorted(row for batch in batches for row in batch) == list(range(rows))
+    assert len(batches) == -(-rows // size)
+    assert sum(len(batch) < size for batch in batches) == (1 if rows % size else 0)
+
+
+def test_the_order_follows_from_seed_and_epoch_alone() -> None:
+    orders = [epoch_batches(LENGTHS, 32, seed, epoch) for seed in (0, 1) for epoch in (0, 1)]
+    np.random.seed(5)
+    assert orders == [epoch_batches(LENGTHS, 32, seed, epoch) for seed in (0, 1) for epoch in (0, 1)]
+    assert len({str(order) for order in orders}) == 4
+
+
+def test_an_epoch_brings_other_companions_not_only_another_order_of_the_same_batches() -> None:
+    first, second = (epoch_batches(LENGTHS, 32, 0, epoch) for epoch in (0, 1))
+    assert not {frozenset(batch) for batch in first} & {frozenset(batch) for batch in second}
+
+
+def test_there_is_little_padding() -> None:
+    random_order = [list(range(start, min(start + 32, 5003))) for start in range(0, 5003, 32)]
+    wasted = padded(epoch_batches(LENGTHS, 32, 0, 0)) - sum(LENGTHS)
+    assert wasted < 0.1 * (padded(random_order) - sum(LENGTHS))
+
+
+def test_batches_do_not_come_in_the_order_of_their_length() -> None:
+    means = [np.mean([LENGTHS[row] for row in batch]) for batch in epoch_batches(LENGTHS, 32, 0, 0)[:POOL]]
+    steps = np.sign(np.diff(means))
+    assert 0.25 < np.mean(steps > 0) < 0.75
+
+
+def test_batches_from_the_middle_are_those_of_the_whole_epoch(bench: Bench) -> None:
+    training = bench.training(bench.recipe("encoder", {"kind": "full"}))
+    batches = epoch_batches(training.lengths, 8, 0, 0)
+    whole = list(encoded(training.network, training.rows, batches, 0, 0, first=0))
+    rest = list(encoded(training.network, training.rows, batches, 0, 0, first=2))
+    assert len(whole) == 3
+    assert len(rest) == 1
+    assert torch.equal(whole[2][0]["input_ids"], rest[0][0]["input_ids"])
+    assert whole[2][1].tolist() == [training.rows["label"][row] for row in batches[2]]
+
+
+def test_reading_batches_leaves_the_loops_random_state_alone(bench: Bench) -> None:
+    recipe = bench.recipe("cnn", {"kind": "full"})
+    training = bench.training(recipe)
+    rows = training.rows
+    state = torch.get_rng_state()
+    list(encoded(training.network, rows, [[0, 1], [2]], 0, 0, first=0))
+    assert torch.equal(state, torch.get_rng_state())
+    assert len(inputs_of(rows)["image"]) == len(rows)
+
+
+# The loss
+
+
+def objective(labels: list[int], classes: int, balanced: bool) -> Objective:
+    return Objective(Target(labels=tuple("abcdef"[:classes])), torch.tensor(labels), balanced)
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 1, 1], [0] * 7 + [1] * 2 + [2], [2, 2, 0, 1] * 5])
+def test_class_weights_are_those_of_scikit_learns_balanced(labels: list[int]) -> None:
+    classes = len(set(labels))
+    found = objective(labels, classes, balanced=True).get_buffer("weights")
+    wanted = compute_class_weight("balanced", classes=np.arange(classes), y=np.array(labels))
+    assert found.tolist() == pytest.approx(wanted.tolist(), rel=1e-6)
+
+
+def test_a_balanced_loss_is_the_weighted_mean_and_an_unbalanced_one_the_plain() -> None:
+    logits, labels = torch.tensor([[2.0, 0.0], [0.5, 0.0], [0.0, 1.0]]), torch.tensor([0, 0, 1])
+    each: Tensor = -logits.log_softmax(1)[range(3), labels]
+    plain, weighted = (objective([0, 0, 0, 1], 2, b)(logits, labels).item() for b in (False, True))
+    share = torch.tensor([4 / 6, 4 / 6, 2.0])
+    assert plain == pytest.approx(each.mean().item())
+    assert weighted == pytest.approx(((share * each).sum() / share.sum()).item())
+
+
+def test_a_number_has_squared_error_and_is_its_own_answer() -> None:
+    logits = torch.tensor([[1.0], [3.0]])
+    loss = Objective(NUMBER, torch.tensor([0.0, 1.0]), balanced=False)
+    assert loss(logits, torch.tensor([0.0, 1.0])).item() == pytest.approx(2.5)
+    assert answers(NUMBER, logits).tolist() == [1.0, 3.0]
+    assert answers(Target(labels=("a", "b")), torch.tensor([[0.0, 1.0], [2.0, 1.0]])).tolist() == [1, 0]
