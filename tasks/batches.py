@@ -1,11 +1,12 @@
 """Rows to batches: buckets of similar length, a pure function of seed and epoch, so that any step can be resumed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from tasks import runtime
@@ -31,32 +32,43 @@ def epoch_batches(lengths: Sequence[int], batch_size: int, seed: int, epoch: int
 
 
 class _Encoded(Dataset[tuple[Batch, Tensor]]):
-    """Batch number i, encoded; augmentation is drawn from seed, epoch and row alone."""
+    """A batch by its rows and their seeds, encoded; augmentation is drawn from the row's seed alone."""
 
-    def __init__(self, network: Network, rows: pd.DataFrame, batches: list[list[int]], seed: int, epoch: int) -> None:
-        self._network, self._inputs, self._batches = network, inputs_of(rows), batches
+    def __init__(self, network: Network, rows: pd.DataFrame) -> None:
+        self._network = replace(network, module=nn.Identity())  # a worker process needs no weights
+        self._inputs = inputs_of(rows)
         whole = np.issubdtype(rows[LABEL].dtype, np.integer)
         self._labels = torch.tensor(rows[LABEL].to_numpy(), dtype=torch.long if whole else torch.float32)
-        self._seeds = np.random.default_rng([seed, epoch, 1]).integers(0, 2**31, len(rows))
 
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def __getitem__(self, index: int) -> tuple[Batch, Tensor]:
-        chosen = self._batches[index]
+    def __getitem__(self, batch: tuple[list[int], list[int]]) -> tuple[Batch, Tensor]:
+        chosen, seeds = batch
         inputs = {name: [column[row] for row in chosen] for name, column in self._inputs.items()}
-        return self._network.encode(inputs, [int(self._seeds[row]) for row in chosen]), self._labels[chosen]
+        return self._network.encode(inputs, seeds), self._labels[chosen]
 
 
-def encoded(
-    network: Network, rows: pd.DataFrame, batches: list[list[int]], seed: int, epoch: int, first: int
-) -> Iterable[tuple[Batch, Tensor]]:
-    """The batches of an epoch from number `first` on: inputs and labels [B]."""
-    return DataLoader(
-        _Encoded(network, rows, batches, seed, epoch),
-        batch_size=None,
-        sampler=range(first, len(batches)),
-        num_workers=runtime.workers(),
-        pin_memory=runtime.device() == "cuda",
-        generator=torch.Generator(),  # its own, so that the loop's random state is untouched
-    )
+class Feed:
+    """The training rows as tensors, epoch after epoch.
+
+    Worker processes start once and from nothing: one forked from a process that has threads can die or hang.
+    """
+
+    def __init__(self, network: Network, rows: pd.DataFrame) -> None:
+        workers = runtime.workers()
+        self._count = len(rows)
+        self._order: list[tuple[list[int], list[int]]] = []  # of the current epoch: the loader reads it anew for each
+        self._loader = DataLoader(
+            _Encoded(network, rows),
+            batch_size=None,
+            sampler=self._order,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            multiprocessing_context="spawn" if workers else None,
+            pin_memory=runtime.device() == "cuda",
+            generator=torch.Generator(),  # its own, so that the loop's random state is untouched
+        )
+
+    def epoch(self, batches: list[list[int]], seed: int, epoch: int, first: int) -> Iterator[tuple[Batch, Tensor]]:
+        """The batches of an epoch from number `first` on: inputs and labels [B]."""
+        seeds = np.random.default_rng([seed, epoch, 1]).integers(0, 2**31, self._count)
+        self._order[:] = [(batch, seeds[batch].tolist()) for batch in batches[first:]]
+        return iter(self._loader)

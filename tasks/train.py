@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tasks import checkpoint, resume, runtime, saved, tracking, verify
 from tasks.backbones.network import Network, logits_of
-from tasks.batches import encoded, epoch_batches
+from tasks.batches import Feed, epoch_batches
 from tasks.frozen import GraftError
 from tasks.methods import count_trained
 from tasks.metrics import score
@@ -59,6 +59,7 @@ class Training:
         found = checkpoint.last_step(work / "checkpoints")
         self.network = self._network(found is not None)
         self.lengths = self.network.lengths(inputs_of(self.rows)) or [0] * len(self.rows)
+        self.feed = Feed(self.network, self.rows)
         self.per_epoch = math.ceil(len(self.rows) / recipe.schedule.batch_size)
         self.steps = self.per_epoch * recipe.schedule.epochs
         labels = torch.tensor(self.rows[LABEL].to_numpy())
@@ -115,7 +116,7 @@ class Training:
         batches = epoch_batches(self.lengths, self.recipe.schedule.batch_size, seed, epoch)
         self.recipe.method.train_mode(self.network)
         kept = began = time.perf_counter()
-        for inputs, labels in encoded(self.network, self.rows, batches, seed, epoch, first):
+        for inputs, labels in self.feed.epoch(batches, seed, epoch, first):
             rate = self._rate()
             loss = self._update(inputs, labels, rate)
             now = time.perf_counter()

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import random
 import shutil
 from pathlib import Path
@@ -22,7 +23,7 @@ from tasks.backbones.keymaps import KEY_MAPS
 from tasks.backbones.network import Network, logits_of
 from tasks.backbones.text import TextNetwork
 from tasks.backbones.weights import PackageWeights
-from tasks.batches import encoded
+from tasks.batches import Feed
 from tasks.compose import find, read
 from tasks.frozen import GraftError
 from tasks.prepare import rows_of
@@ -236,11 +237,23 @@ def test_augmentation_follows_from_the_seed_alone_and_leaves_the_generators_alon
     assert not torch.equal(first, found.encode({"image": files})["x"])
 
 
-def test_augmentation_is_the_same_in_a_worker_process(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_augmentation_is_the_same_in_worker_processes_that_are_not_forked(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fork() -> int:
+        raise AssertionError("forked: a process with threads must not be")
+
     recipe = bench.recipe("cnn", {"kind": "full"})
     rows, found = rows_of(bench.start(recipe)[0], "train"), opened(bench.backbone("cnn"))
-    batches = [[3, 1], [0, 2]]
-    own = [inputs["x"] for inputs, _ in encoded(found, rows, batches, 0, 1, first=0)]
+    epochs = [([[3, 1], [0, 2]], 1, 0), ([[2, 0], [1, 3]], 2, 1)]  # batches, epoch, first
+
+    def read() -> list[Tensor]:
+        feed = Feed(found, rows)
+        return [inputs["x"] for batches, epoch, first in epochs for inputs, _ in feed.epoch(batches, 0, epoch, first)]
+
+    own = read()
+    monkeypatch.setattr(os, "fork", fork)
     monkeypatch.setenv("GRAFT_WORKERS", "1")
-    workers = [inputs["x"] for inputs, _ in encoded(found, rows, batches, 0, 1, first=0)]
+    workers = read()
+    assert len(own) == 3
     assert all(torch.equal(a, b) for a, b in zip(own, workers, strict=True))

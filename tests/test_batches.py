@@ -7,7 +7,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from small import Bench
 from torch import Tensor
 
-from tasks.batches import POOL, encoded, epoch_batches
+from tasks.batches import POOL, epoch_batches
 from tasks.objective import Objective, answers
 from tasks.prepare import inputs_of
 from tasks.results import Target
@@ -58,8 +58,8 @@ def test_batches_do_not_come_in_the_order_of_their_length() -> None:
 def test_batches_from_the_middle_are_those_of_the_whole_epoch(bench: Bench) -> None:
     training = bench.training(bench.recipe("encoder", {"kind": "full"}))
     batches = epoch_batches(training.lengths, 8, 0, 0)
-    whole = list(encoded(training.network, training.rows, batches, 0, 0, first=0))
-    rest = list(encoded(training.network, training.rows, batches, 0, 0, first=2))
+    whole = list(training.feed.epoch(batches, 0, 0, first=0))
+    rest = list(training.feed.epoch(batches, 0, 0, first=2))
     assert len(whole) == 3
     assert len(rest) == 1
     assert torch.equal(whole[2][0]["input_ids"], rest[0][0]["input_ids"])
@@ -71,7 +71,7 @@ def test_reading_batches_leaves_the_loops_random_state_alone(bench: Bench) -> No
     training = bench.training(recipe)
     rows = training.rows
     state = torch.get_rng_state()
-    list(encoded(training.network, rows, [[0, 1], [2]], 0, 0, first=0))
+    list(training.feed.epoch([[0, 1], [2]], 0, 0, first=0))
     assert torch.equal(state, torch.get_rng_state())
     assert len(inputs_of(rows)["image"]) == len(rows)
 
