@@ -22,8 +22,8 @@ check: setup  ## lint, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: setup check  ## the checks, then the tests
-	$(BIN)/python -m pytest
+test: setup check  ## the checks, then the tests, two files at a time
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-real: setup  ## longer runs on real data
 	$(BIN)/python -m pytest -m real

@@ -45,7 +45,7 @@ def main() -> None:
 
 def _table(results: list[Result]) -> Table:
     headline = results[0].card.headline
-    columns = ("experiment", "rows", f"{headline} ± 95 %", "trained weights", "seconds", "model")
+    columns = ("experiment", "rows", f"{headline} ± 95 %", "trained", "seconds", "model")
     table = Table(*columns, title="Few labels: what transfer gives", box=None, header_style="dim", title_justify="left")
     for result in results:
         trained, registered = result.trained, result.registered
@@ -53,7 +53,7 @@ def _table(results: list[Result]) -> Table:
             result.recipe.name,
             str(FEW[result.recipe.model]),
             str(result.card.score),
-            f"{trained.trained_weights:,} ({trained.trained_weights / trained.total_weights:.0%})",
+            f"{trained.trained_weights:,}",
             f"{result.seconds['total']:.0f}",
             f"{registered.name}/{registered.version}" + (" champion" if result.verdict.passed else ""),
         )

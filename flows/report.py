@@ -46,7 +46,7 @@ def panel(result: Result) -> Panel:
     rows.add_row(
         "trained",
         f"{trained.adapter_weights:,} weights outside the head + {trained.head_weights:,} in it "
-        f"({share:.1%} of {trained.total_weights:,}), best epoch {trained.best_epoch} of {trained.epochs}",
+        f"({share:.1%} of {trained.total_weights:,}), kept epoch {trained.best_epoch} of {trained.epochs}",
     )
     took = ", ".join(f"{stage} {seconds:.0f}" for stage, seconds in result.seconds.items())
     rows.add_row("seconds", f"{took} ({trained.rows_per_second:.0f} rows/s in training)")

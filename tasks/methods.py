@@ -89,7 +89,7 @@ class Lora(MethodSpec):
     """
 
     kind: Literal["lora"]
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(5e-4, gt=0)
     rank: int = Field(16, ge=1)
     alpha: float = Field(32, gt=0, description="the adapter's output is scaled by alpha / rank")
     dropout: float = Field(0.0, ge=0, lt=1)
