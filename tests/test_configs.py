@@ -1,13 +1,29 @@
 """Every file in `configs/`: it loads, says what it is, and is named as the others are."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+from flows.quickstart import recipes
 from tasks.compose import CATALOGUES, CONFIGS, check, load, names, read
 
 EXPERIMENTS = names("experiments")
 ENTRIES = [(field, name) for field, (folder, _) in CATALOGUES.items() for name in names(folder)]
+
+
+HEADER = re.compile(
+    r"# (graft finetune (\S+)(?: dataset\.limit=\d+)?) seed=.*\n"
+    r"# cost: (\d+) s of training, .*\n"
+    r"# score: (\w+ \S+ ± \S+) \(95 % over the test rows\)(?:, (\S+ to \S+) over seeds 0, 1, 2| \(one seed\))"
+)
+
+
+def header(name: str) -> tuple[str, ...]:
+    """Command, experiment, seconds, score and range (or None) from the top of an experiment's file."""
+    found = HEADER.match((CONFIGS / "experiments" / f"{name}.yaml").read_text())
+    assert found, f"{name}: the header does not give command, cost and score"
+    return found.groups()
 
 
 def entry(field: str, name: str) -> tuple[Path, object]:
@@ -29,6 +45,21 @@ def test_every_experiment_is_named_data_set_first_and_method_last(name: str) -> 
     dataset, _, rest = name.partition("_")
     assert dataset == recipe.model
     assert rest.split("_")[-1] == recipe.method.kind
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_readmes_table_says_what_the_experiments_header_says(name: str) -> None:
+    command, experiment, seconds, score, seeds = header(name)
+    assert experiment == name
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    (row,) = (line for line in readme.splitlines() if line.startswith(f"| `{command}` |"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert [cells[1], cells[2], cells[4]] == [score, f"{seeds} (3)" if seeds else "(1)", seconds]
+
+
+def test_the_quickstart_runs_what_its_experiments_headers_report() -> None:
+    for recipe in recipes():
+        assert header(recipe.name)[0] == f"graft finetune {recipe.name} dataset.limit={recipe.dataset.limit}"
 
 
 @pytest.mark.parametrize(("field", "name"), ENTRIES)
