@@ -48,6 +48,24 @@ def show(experiment: Experiment, overrides: Overrides = None) -> None:
 
 
 @app.command()
+def check(
+    data: Annotated[str, typer.Argument(help="a data set or an experiment by name, or a path that ends in .yaml")],
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Look through a data set before training; exit code 1 if it has errors that its file does not allow.
+
+    Duplicates, leaks, label conflicts and noise, balance, encoding, length, pictures, drift; each with the next step.
+    """
+    from flows.quiet import hush_bars
+
+    hush_bars()
+    from flows import check as looking
+
+    raise SystemExit(looking.main(data, overrides or [], json))
+
+
+@app.command()
 def finetune(experiment: Experiment, overrides: Overrides = None, json: Json = False) -> None:
     """Train, score, verify and register; crown the result if the gate lets it pass.
 
@@ -81,6 +99,24 @@ def predict(
     from flows import predict as asking
 
     asking.predict(name, asking.table(text, pair, image, file), out, version, json)
+
+
+@app.command()
+def submission(
+    runs: Annotated[
+        list[str],
+        typer.Argument(help="one model for each task: its name (the champion), name/version, or an MLflow run's id"),
+    ],
+    out: Annotated[Path, typer.Option(help="the zip's path; a note lies beside it")] = Path("submission.zip"),
+    fill: Annotated[bool, typer.Option("--fill", help="files that no run answers say one constant")] = False,
+) -> None:
+    """Answer GLUE's unlabelled test sets and write the zip that its leaderboard takes."""
+    from flows.quiet import hush_bars
+
+    hush_bars()
+    from flows import submission as answering
+
+    answering.submission(runs, out, fill)
 
 
 @app.command()

@@ -40,7 +40,7 @@ def finetune(recipe: Recipe) -> Result:
     work, run_id = workspace(recipe, data)
     with tracking.failing(run_id):
         trained = train(recipe, data, work, run_id)
-        card = evaluate(trained.folder, data, recipe.dataset.scored, work / "results")
+        card = evaluate(trained.folder, data, recipe.dataset.all_scored, work / "results")
         registered = register(recipe, data, trained, card, work, run_id)
         verdict = judge(recipe, data, card, work)
         if verdict.passed:
@@ -70,7 +70,7 @@ def judge(recipe: Recipe, data: Prepared, card: Scorecard, work: Path) -> Verdic
     if folder is None:
         return recipe.gate.judge(card, None)
     try:
-        champion = evaluate(folder, data, recipe.dataset.scored, work / "champion")
+        champion = evaluate(folder, data, recipe.dataset.all_scored, work / "champion")
     except GraftError as error:
         return Verdict(passed=False, reasons=(f"The champion cannot be scored on these rows: {error}",))
     return recipe.gate.judge(card, champion)

@@ -35,7 +35,7 @@ def table(
 
 
 def _from_csv(file: Path) -> pd.DataFrame:
-    from tasks.tables import read_table
+    from tasks.datasets.tables import read_table
 
     rows = read_table(file)
     if not {"text", "image"} & set(rows.columns):
@@ -70,6 +70,8 @@ def predict(name: str, rows: pd.DataFrame, out: Path | None, version: str | None
     with console.status(f"asking for {len(rows)} rows"):
         answers = model.predict(rows[wanted])
     answers.index = rows.index
+    if "labels" in answers and not as_json:
+        answers["labels"] = answers["labels"].map("|".join)
     if out:
         kept = rows.assign(image=rows.index) if "image" in rows else rows
         kept = kept.rename(columns={name: f"{name}_given" for name in answers if name in kept})

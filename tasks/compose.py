@@ -30,13 +30,17 @@ def names(folder: str) -> list[str]:
     return sorted(file.stem for file in (CONFIGS / folder).glob("*.yaml"))
 
 
-def find(folder: str, name: str) -> Path:
+def find(folder: str, name: str, beside: Path | None = None) -> Path:
     """The file of a name in a folder of `configs/`; a path that ends in .yaml is taken as it is.
+
+    A relative path starts `beside` the file that gives it, if there is such a file, else at the current folder.
 
     Raises:
         GraftError: there is none; the error gives the nearest names.
     """
     file = Path(name) if name.endswith(".yaml") else CONFIGS / folder / f"{name}.yaml"
+    if beside and name.endswith(".yaml") and (beside / name).is_file():
+        file = beside / name
     if name.endswith(".yaml") and not file.is_file():
         raise GraftError(f"There is no file {name!r}. Give a path from here, or one of configs/{folder} without .yaml.")
     if not file.is_file():
@@ -81,7 +85,7 @@ def load(experiment: str, overrides: Sequence[str] = ()) -> Recipe:
     origins = {field: str(file) for field in raw}
     for field, (folder, _) in CATALOGUES.items():
         if isinstance(raw.get(field), str):
-            source = find(folder, raw[field])
+            source = find(folder, raw[field], file.parent)
             if field == "dataset":
                 raw.setdefault("model", source.stem)
             raw[field], origins[field] = read(source), str(source)

@@ -2,78 +2,110 @@
 
 import json
 import time
+from collections.abc import Mapping
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tasks import plots, runtime, saved
-from tasks.backbones.network import logits_of
+from tasks.backbones.network import Network, logits_of
+from tasks.datasets.spec import ROW
 from tasks.frozen import GraftError
 from tasks.metrics import calibration_error, class_table, interval, score
 from tasks.objective import answers
 from tasks.prepare import inputs_of, rows_of
-from tasks.results import Measured, Prepared, Scorecard
+from tasks.results import Measured, Prepared, Scorecard, Target
+from tasks.rows import Rows
 from tasks.screen import bar
 from tasks.steps import step
-from tasks.tables import LABEL, ROW
 
 
 @step
-def evaluate(model: Path, data: Prepared, metrics: tuple[str, ...], out: Path) -> Scorecard:
-    """Load a saved model and score it on the test rows; tables and pictures go to the folder `out`.
+def evaluate(model: Path, data: Prepared, scored: Mapping[str, tuple[str, ...]], out: Path) -> Scorecard:
+    """Load a saved model and score it; tables and pictures go to the folder `out`.
+
+    Args:
+        model: the folder of a saved model.
+        data: the rows.
+        scored: the splits to score, `test` among them, each with its metrics; one that the data lacks is left out.
+        out: where the scorecard, the predictions and the pictures go.
 
     Raises:
         GraftError: the model's classes are not those of the data, or its folder is damaged.
     """
     began = time.perf_counter()
     loaded = saved.load(model)
-    if loaded.target.labels != data.target.labels:
+    if (loaded.target.kind, loaded.target.labels) != (data.target.kind, data.target.labels):
         raise GraftError(f"The model answers {loaded.target.labels}, but the test rows hold {data.target.labels}.")
     loaded.network.module.to(runtime.device())
-    rows = rows_of(data, "test")
-    with bar("score", len(rows)) as shown:
-        logits = logits_of(loaded.network, inputs_of(rows), done=lambda rows: shown.advance(steps=rows))
-    card = _card(rows, logits, data, metrics, out)
     out.mkdir(parents=True, exist_ok=True)
-    _predictions(rows, logits, data).to_parquet(out / "predictions.parquet")
+    measured: dict[str, Measured] = {}
+    logits: dict[str, Tensor] = {}
+    for split, metrics in scored.items():
+        if split in data.rows:
+            logits[split] = _answer(loaded.network, data, split)
+            measured |= _measure(rows_of(data, split).labels, logits[split], data.target, split, metrics)
+            name = "predictions" if split == "test" else f"predictions_{split}"
+            _predictions(rows_of(data, split), logits[split], data.target).to_parquet(out / f"{name}.parquet")
+    card = _card(data, logits["test"], scored["test"][0], measured, out)
     (out / "scorecard.json").write_text(json.dumps(card.model_dump(mode="json", exclude={"folder"}), indent=1))
-    plots.draw(rows[LABEL].to_numpy(), logits.numpy(), data.target, out)
+    plots.draw(rows_of(data, "test").labels, logits["test"].numpy(), data.target, out)
     return card.model_copy(update={"seconds": time.perf_counter() - began})
 
 
-def _card(rows: pd.DataFrame, logits: Tensor, data: Prepared, metrics: tuple[str, ...], out: Path) -> Scorecard:
-    truth, predicted = rows[LABEL].to_numpy(), answers(data.target, logits).numpy()
+def _answer(network: Network, data: Prepared, split: str) -> Tensor:
+    rows = rows_of(data, split)
+    with bar(f"score {split}", len(rows)) as shown:
+        inputs = network.ready(inputs_of(rows), data.hashes[split])
+        return logits_of(network, inputs, done=lambda rows: shown.advance(steps=rows))
+
+
+def _measure(
+    truth: NDArray[Any], logits: Tensor, target: Target, split: str, metrics: tuple[str, ...]
+) -> dict[str, Measured]:
+    """Each metric with its interval; those of another split than `test` carry its name."""
+    predicted = answers(target, logits).numpy()
     measured = {}
     for name in metrics:
         low, high = interval(name, truth, predicted)
-        measured[name] = Measured(value=score(name, truth, predicted), low=low, high=high)
-    labels = data.target.labels
+        shown = name if split == "test" else f"{split}/{name}"
+        measured[shown] = Measured(value=score(name, truth, predicted), low=low, high=high)
+    return measured
+
+
+def _card(data: Prepared, logits: Tensor, headline: str, measured: dict[str, Measured], out: Path) -> Scorecard:
+    truth, labels = rows_of(data, "test").labels, data.target.labels
+    one_class = data.target.kind == "class"
     return Scorecard(
-        headline=metrics[0],
+        headline=headline,
         metrics=measured,
-        calibration_error=calibration_error(truth, logits.softmax(1).numpy()) if labels else None,
-        classes=tuple(class_table(truth, predicted, labels)) if labels else (),
-        rows=len(rows),
+        calibration_error=calibration_error(truth, logits.softmax(1).numpy()) if one_class else None,
+        classes=tuple(class_table(truth, answers(data.target, logits).numpy(), labels)) if labels else (),
+        rows=len(truth),
         test_hash=data.hashes["test"],
         folder=out,
     )
 
 
-def _predictions(rows: pd.DataFrame, logits: Tensor, data: Prepared) -> pd.DataFrame:
+def _predictions(rows: Rows, logits: Tensor, target: Target) -> pd.DataFrame:
     """Row id, truth, answer and the logits in the order of the labels."""
-    labels, predicted = data.target.labels, answers(data.target, logits).tolist()
+    labels = target.labels
 
     def named(values: Any) -> Any:
+        if target.kind == "multilabel":
+            return [list(compress(labels or (), row)) for row in values]
         return [labels[index] for index in values] if labels else np.asarray(values)
 
     return pd.DataFrame(
         {
-            ROW: rows[ROW],
-            "label": named(rows[LABEL]),
-            "prediction": named(predicted),
+            ROW: list(rows[ROW]),
+            "label": named(rows.labels.tolist()),
+            "prediction": named(answers(target, logits).tolist()),
             "logits": list(logits.numpy()),
         }
     )

@@ -40,6 +40,21 @@ def _matthews(truth: Truth, predicted: Truth) -> float:
     return float(matthews_corrcoef(truth, predicted))
 
 
+def _hits(truth: Truth, predicted: Truth) -> Truth:
+    hits: Truth = np.sum((truth == 1) & (predicted == 1), axis=0)
+    return hits
+
+
+def _share(part: Any, whole: Any) -> float:
+    return float(part / whole) if whole else 0.0
+
+
+def _macro_f1_of_labels(truth: Truth, predicted: Truth) -> float:
+    seen = truth.sum(0, dtype=int) + predicted.sum(0, dtype=int)
+    scores = 2 * _hits(truth, predicted)[seen > 0] / seen[seen > 0]
+    return float(scores.mean()) if len(scores) else 0.0
+
+
 # Each takes true and predicted class indices [N]; `f1` is of class 1, as GLUE has it for MRPC.
 CLASS_SCORES: dict[str, Score] = {
     "accuracy": lambda truth, predicted: float(np.mean(truth == predicted)),
@@ -47,18 +62,28 @@ CLASS_SCORES: dict[str, Score] = {
     "macro_f1": lambda truth, predicted: float(np.nanmean(_f1_by_class(truth, predicted))),
     "matthews": _matthews,
 }
+# Each takes true and predicted labels as 0 and 1, [N, K].
+LABEL_SCORES: dict[str, Score] = {
+    "micro_f1": lambda truth, predicted: _share(2 * _hits(truth, predicted).sum(), truth.sum() + predicted.sum()),
+    "macro_f1": _macro_f1_of_labels,
+    "exact_match": lambda truth, predicted: float(np.mean((truth == predicted).all(axis=1))),
+}
 # Each takes true and predicted numbers [N].
 NUMBER_SCORES: dict[str, Score] = {"pearson": _correlation("pearsonr"), "spearman": _correlation("spearmanr")}
 
 
+KNOWN = {"class": CLASS_SCORES, "multilabel": LABEL_SCORES, "number": NUMBER_SCORES}
+
+
 def known(target: str) -> dict[str, Score]:
-    """The scores that fit a target: `class` or `number`."""
-    return CLASS_SCORES if target == "class" else NUMBER_SCORES
+    """The scores that fit a target: `class`, `multilabel` or `number`."""
+    return KNOWN[target]
 
 
 def score(name: str, truth: Truth, predicted: Truth) -> float:
-    """One score of true against predicted values, both [N]: class indices or numbers, as the score takes."""
-    return (CLASS_SCORES | NUMBER_SCORES)[name](truth, predicted)
+    """One score of true against predicted values of one shape: [N] class indices or numbers, or [N, K] labels."""
+    scores = LABEL_SCORES if truth.ndim == 2 else CLASS_SCORES | NUMBER_SCORES
+    return scores[name](truth, predicted)
 
 
 def interval(name: str, truth: Truth, predicted: Truth, draws: int = 1000, seed: int = 0) -> tuple[float, float]:
@@ -96,11 +121,14 @@ def calibration_error(truth: Truth, probabilities: Truth, bins: int = 15) -> flo
 
 
 def class_table(truth: Truth, predicted: Truth, labels: tuple[str, ...]) -> list[dict[str, float | str]]:
-    """Precision, recall, F1 and row count of every class, in the order of the labels."""
+    """Precision, recall, F1 and row count of every class, in the order of the labels.
+
+    Truth and prediction are class indices [N], or 0 and 1 for every label [N, K].
+    """
     from sklearn.metrics import precision_recall_fscore_support
 
     precision, recall, f1, support = precision_recall_fscore_support(
-        truth, predicted, labels=range(len(labels)), zero_division=0.0
+        truth, predicted, labels=range(len(labels)), average=None, zero_division=0.0
     )
     return [
         {"label": label, "precision": float(p), "recall": float(r), "f1": float(f), "rows": int(n)}

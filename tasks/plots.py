@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from tasks.metrics import Truth, reliability
+from tasks.metrics import Truth, class_table, reliability
 from tasks.results import Target
 
 INK = "#1f5f8b"
@@ -22,9 +22,13 @@ def figure(width: float = 6.0, height: float = 5.0) -> tuple[Figure, Any]:
 
 
 def draw(truth: Truth, logits: Truth, target: Target, out: Path) -> None:
-    """Confusion matrix and reliability for classes; predicted against true for a number."""
+    """Confusion matrix and reliability for classes; F1 of every label; predicted against true for a number."""
     if target.labels is None:
         _scatter(truth, logits[:, 0], out / "predicted_against_true.png")
+        return
+    if target.kind == "multilabel":
+        scores = [float(row["f1"]) for row in class_table(truth, (logits > 0).astype(np.int8), target.labels)]
+        bars(target.labels, scores, [(score, score) for score in scores], out / "labels.png", "F1 of each label")
         return
     _confusion(truth, logits.argmax(1), target.labels, out / "confusion.png")
     spread = np.exp(logits - logits.max(1, keepdims=True))
@@ -66,13 +70,19 @@ def _scatter(truth: Truth, predicted: Truth, file: Path) -> None:
     drawn.savefig(file, dpi=120)
 
 
-def bars(names: Sequence[str], values: Sequence[float], spreads: Sequence[tuple[float, float]], file: Path) -> None:
+def bars(
+    names: Sequence[str],
+    values: Sequence[float],
+    spreads: Sequence[tuple[float, float]],
+    file: Path,
+    told: str = "score on the test rows, with its 95 % interval",
+) -> None:
     """Scores with their 95 % intervals as horizontal bars, the first on top."""
     drawn, axes = figure(7, 1.2 + 0.55 * len(names))
     errors = np.abs(np.array(spreads).T - np.array(values))
     axes.barh(names, values, xerr=errors, color=INK, ecolor="black", capsize=4)
     axes.invert_yaxis()
-    axes.set(xlim=(0, 1), xlabel="score on the test rows, with its 95 % interval")
+    axes.set(xlim=(0, 1), xlabel=told)
     for place, value in enumerate(values):
         axes.text(0.01, place, f"{value:.3f}", color="white", va="center", fontsize=9)
     drawn.savefig(file, dpi=120)

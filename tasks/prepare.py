@@ -1,226 +1,227 @@
-"""Rows made ready: checked, brought into an order of their own, carved into splits, kept as parquet."""
+"""Rows made ready: checked, brought into an order of their own, carved into splits, kept on disk.
+
+All of it streams: memory holds the keys and labels of the rows, and a shelf of the rows themselves.
+"""
 
 import hashlib
-import io
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from rich.progress import track
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from tasks import runtime
-from tasks.datasets import DatasetSpec, Source, target_of
+from tasks import near, runtime
+from tasks.datasets.spec import GROUP, INPUTS, LABEL, ROW, DatasetSpec, Source, target_of
 from tasks.frozen import GraftError
+from tasks.intake import Intake, check_seen, coded, take_in
 from tasks.results import Prepared, Target
-from tasks.screen import console
+from tasks.rows import Rows, inputs_of
+from tasks.screen import counting
+from tasks.shelves import key_order, keys_of
+from tasks.splits import Pool, carve, draw, joined
 from tasks.steps import step
-from tasks.tables import LABEL, ROW
 
-KEY = "key"  # content hash of a row's inputs: decides order and splits, so that the source's order cannot
-INPUTS = ("text", "text_pair", "image")
+__all__ = ["inputs_of", "prepare", "rows_of"]
+
+BATCH = 4096  # rows in a part of a prepared file
 
 
 @step
 def prepare(name: str, dataset: DatasetSpec, seed: int) -> Prepared:
     """Read, check and split a data set; the same content gives the same splits in the same order.
 
-    Validation rows are carved from train, never from test. Rows with the same inputs never lie on both sides:
-    where the source itself has an input in train and in test (STS-B has six), it is left out of train.
+    Validation rows are carved from train, never from test; so are test rows where the source has none. Rows that are
+    the same or nearly so, or share a group, never lie on both sides of such a cut. Where the source itself has an
+    input in train and in a set that is scored (STS-B has six), it is left out of train.
 
     Raises:
         GraftError: the source is missing, or holds rows that cannot be trained or scored on.
     """
     source = dataset.read()
-    if source.train.empty:
-        raise GraftError(f"{source.origin} holds no training row.")
-    target = target_of(dataset, source)
+    root = runtime.home() / "prepared"
+    root.mkdir(exist_ok=True)
+    made = Path(tempfile.mkdtemp(dir=root))
+    try:
+        return _prepared(name, dataset, source, seed, made)
+    except OSError as error:
+        place, reason = error.filename or root, error.strerror or error
+        raise GraftError(f"{place} cannot be read or written: {reason}. Free space or set GRAFT_HOME.") from error
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _prepared(name: str, dataset: DatasetSpec, source: Source, seed: int, made: Path) -> Prepared:
+    intakes = {"train": take_in(dataset, source, "train", made / "shelves" / "train")}
+    target = target_of(dataset, source, set(intakes["train"].seen))
     _check_target(dataset, target)
-    train = _ready(source.train, target, "train")
-    if source.test is None:
-        train, test = carve(train, dataset.test, "test", target)  # no seed: all runs share their test rows
-    else:
-        test = _ready(source.test, target, "test")
-        train = train[~train[KEY].isin(test[KEY])].reset_index(drop=True)
-    if dataset.limit:
-        train = _limited(train, dataset.limit, seed, target)
-    train, validation = carve(train, dataset.validation, f"validation:{seed}", target)
-    splits = {"train": train, "validation": validation, "test": test}
-    _check_splits(splits, target)
-    return _keep(name, dataset, source, target, splits)
+    for split in source.splits.keys() - {"train"}:
+        intakes[split] = take_in(dataset, source, split, made / "shelves" / split)
+    for intake in intakes.values():
+        check_seen(intake.seen, target)
+    pools = {split: _pool(intake, target, grouped=split == "train") for split, intake in intakes.items()}
+    marks = _marks(dataset, pools, seed)
+    _check_splits(pools["train"].labels, marks, target)
+    kept = {"train": marks == TRAIN, "validation": marks == VALIDATION}
+    kept |= {} if "test" in pools else {"test": marks == TEST}
+    files = {split: ("train", mask) for split, mask in kept.items()}
+    files |= {split: (split, np.ones(len(pools[split]), bool)) for split in pools if split != "train"}
+    order = ["train", "validation", "test", *sorted(files.keys() - {"train", "validation", "test"})]
+    hashes = {}
+    for split in order:
+        origin, mask = files[split]
+        hashes[split] = _keep(intakes[origin], mask, target, made / f"{split}.arrow", split)
+    return Prepared(
+        folder=_settle(made, runtime.home() / "prepared", name, hashes),
+        origin=source.origin,
+        revision=source.revision,
+        accepts=dataset.accepts,
+        target=target,
+        rows={split: int(files[split][1].sum()) for split in order},
+        hashes=hashes,
+        left_out=int((marks == LEFT_OUT).sum()),
+    )
+
+
+UNUSED, TRAIN, VALIDATION, TEST, LEFT_OUT = range(5)
+
+
+def _marks(dataset: DatasetSpec, pools: dict[str, Pool], seed: int) -> NDArray[np.int8]:
+    """What becomes of every row of the source's train split."""
+    pool = pools["train"]
+    marks = np.full(len(pool), TRAIN, np.int8)
+    scored = [pools[split].keys for split in pools if split != "train"]
+    if scored:
+        marks[_within(pool.keys, np.concatenate(scored))] = LEFT_OUT
+    if "test" not in pools:  # no seed: all runs share their test rows
+        _move(marks, pool, lambda rest: carve(rest, dataset.test, "test"), TEST)
+    here = int((marks == TRAIN).sum())
+    if dataset.limit and dataset.limit < here:
+        share = dataset.limit / here
+        _move(marks, pool, lambda rest: ~draw(rest, share, f"limit:{seed}"), UNUSED)
+    _move(marks, pool, lambda rest: carve(rest, dataset.validation, f"validation:{seed}"), VALIDATION)
+    return marks
+
+
+def _move(marks: NDArray[np.int8], pool: Pool, choose: Any, mark: int) -> None:
+    rest = marks == TRAIN
+    marks[np.flatnonzero(rest)[choose(pool[rest])]] = mark
+
+
+def _within(keys: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    def binary(rows: NDArray[np.uint8]) -> pa.Array:
+        buffer = pa.py_buffer(np.ascontiguousarray(rows))
+        return pa.FixedSizeBinaryArray.from_buffers(pa.binary(rows.shape[1]), len(rows), [None, buffer])
+
+    found: NDArray[np.bool_] = pc.is_in(binary(keys), binary(others)).to_numpy(zero_copy_only=False)
+    return found
+
+
+def _pool(intake: Intake, target: Target, grouped: bool) -> Pool:
+    """What deciding on the rows needs; `grouped`: with the units that must stay together."""
+    keys, labels, groups = [], [], []
+    for rows, codes in _sorted(intake, target):
+        keys.append(keys_of(rows))
+        labels.append(codes)
+        if GROUP in rows.column_names:
+            groups += rows[GROUP].to_pylist()
+    rows = np.arange(intake.rows, dtype=np.int32)
+    pool = Pool(np.concatenate(keys), np.concatenate(labels), rows, rows)
+    if not grouped:
+        return pool
+    units = [_alike(intake, target, pool.keys)]
+    if groups:
+        units.append(np.unique(groups, return_inverse=True)[1])
+    return Pool(pool.keys, pool.labels, joined(*units), rows)
+
+
+def _alike(intake: Intake, target: Target, keys: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """[N] ids that rows with nearly the same inputs share."""
+    with counting("near-duplicates") as shown:
+        tables = (rows for rows, _ in _sorted(intake, target))
+        if "image" not in intake.columns:
+            return near.text_groups(
+                (text for rows in tables for text in _texts(rows)), lambda n: shown.advance(steps=n)
+            )
+        looks = near.picture_groups([look for rows in tables for look in rows["look"].to_pylist()])
+    return joined(looks, np.unique(keys, axis=0, return_inverse=True)[1])
+
+
+def _texts(rows: pa.Table) -> Iterator[str]:
+    columns = [rows[name].to_pylist() for name in INPUTS if name in rows.column_names]
+    return ("\n".join(parts) for parts in zip(*columns, strict=True))
+
+
+def _sorted(intake: Intake, target: Target) -> Iterator[tuple[pa.Table, NDArray[Any]]]:
+    """The rows by key, then label, with their labels as numbers: whatever order they came in."""
+    for rows in intake.shelves:
+        codes = coded(rows[LABEL], target)
+        ranks = codes if codes.ndim == 1 else np.unique(codes, axis=0, return_inverse=True)[1]
+        order = key_order(keys_of(rows), ranks)
+        yield rows.take(order), codes[order]
 
 
 def _check_target(dataset: DatasetSpec, target: Target) -> None:
-    if target.labels is not None and len(target.labels) < 2:
-        raise GraftError(
-            f"The training rows hold one class only ({', '.join(target.labels)}). At least two are needed."
-        )
     if "f1" in dataset.scored and target.outputs != 2:
         raise GraftError(f"Metric 'f1' is for two classes; here are {target.outputs}. Use macro_f1.")
 
 
-def _ready(rows: pd.DataFrame, target: Target, split: str) -> pd.DataFrame:
-    """Rows with labels as numbers, in the order of their content's hash."""
-    rows = rows.assign(**{LABEL: _labels(rows, target)})
-    inputs = [name for name in INPUTS if name in rows]
-    for name in inputs:
-        check = _check_image if name == "image" else _check_text
-        shown = rows[name] if name != "image" or len(rows) < 1000 else _shown(rows[name], f"checking {split} images")
-        for row, value in zip(rows[ROW], shown, strict=True):
-            check(row, name, value)
-    rows[KEY] = [_hash(*values) for values in zip(*(rows[name] for name in inputs), strict=True)]
-    return rows.sort_values([KEY, LABEL], kind="stable", ignore_index=True)
+def _check_splits(labels: NDArray[Any], marks: NDArray[np.int8], target: Target) -> None:
+    names = {"train": TRAIN, "validation": VALIDATION} | ({"test": TEST} if (marks == TEST).any() else {})
+    for split, mark in names.items():
+        if not (marks == mark).any():
+            raise GraftError(f"No row is left for {split}. Give more rows, or set dataset.validation or dataset.limit.")
+    own = labels[marks == TRAIN]
+    for index, label in enumerate(target.labels or ()):
+        if not (own[:, index] if target.kind == "multilabel" else own == index).any():
+            raise GraftError(f"Class {label!r} has no training row left. Give more rows of it, or raise dataset.limit.")
 
 
-def _shown(values: Any, what: str) -> Any:
-    return track(values, what, console=console, transient=True)
-
-
-def _labels(rows: pd.DataFrame, target: Target) -> list[float] | list[int]:
-    if missing := rows[ROW][rows[LABEL].str.len() == 0].tolist():
-        more = f" ({len(missing) - 1} more rows have none)" if missing[1:] else ""
-        raise GraftError(f"Row {missing[0]} has no label{more}. Label it or leave the row out.")
-    if target.labels is None:
-        numbers = pd.to_numeric(rows[LABEL], errors="coerce")
-        bad = rows[~np.isfinite(numbers)]
-        if len(bad):
-            raise GraftError(
-                f"Row {bad[ROW].iloc[0]}: label {bad[LABEL].iloc[0]!r} is no number, and target is number."
-            )
-        return [float(number) for number in numbers]
-    index = {raw: place for place, raw in enumerate(target.raw)}
-    strange = rows[~rows[LABEL].isin(index)]
-    if len(strange):
-        row, label = strange[ROW].iloc[0], strange[LABEL].iloc[0]
-        raise GraftError(f"Row {row}: label {label!r} is outside the classes. Valid: {', '.join(target.raw)}.")
-    return [index[raw] for raw in rows[LABEL]]
-
-
-def _check_text(row: str, column: str, text: str) -> None:
-    if not text.strip():
-        raise GraftError(f"Row {row}: {column} is empty. Fill it or leave the row out.")
-
-
-def _check_image(row: str, column: str, file: bytes) -> None:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        Image.open(io.BytesIO(file)).load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = "no known format" if isinstance(error, UnidentifiedImageError) else error
-        raise GraftError(
-            f"Row {row}: the {column} cannot be read ({reason}). Replace the file or take it out."
-        ) from error
-
-
-def _hash(*values: str | bytes) -> str:
-    digest = hashlib.sha256()
-    for value in values:
-        content = value.encode() if isinstance(value, str) else value
-        digest.update(len(content).to_bytes(8, "big") + content)
+def _keep(intake: Intake, chosen: NDArray[np.bool_], target: Target, file: Path, split: str) -> str:
+    """Write the chosen rows of a split in their order; returns the hash of their inputs and labels."""
+    digest = hashlib.sha256("\n".join(target.labels or ("number",)).encode())
+    done, writer = 0, None
+    with counting(f"write {split}") as shown:
+        for rows, codes in _sorted(intake, target):
+            mask = chosen[done : done + len(rows)]
+            done += len(rows)
+            table = _finished(rows.filter(pa.array(mask)), codes[mask])
+            for key, label in zip(table["key"].to_pylist(), codes[mask].tolist(), strict=True):
+                digest.update(f"\n{key} {label}".encode())
+            writer = writer or pa.ipc.new_file(file, table.schema)
+            writer.write_table(table, max_chunksize=BATCH)
+            shown.advance(steps=len(table))
+    if writer:
+        writer.close()
     return digest.hexdigest()[:32]
 
 
-def carve(rows: pd.DataFrame, size: float, salt: str, target: Target) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Split off a share (below 1) or a number of rows: stratified, drawn by the salt, rows of one content together.
-
-    Returns:
-        the rest and the carved rows, both in their old order.
-    """
-    if size >= 1 and size >= len(rows):
-        split = salt.partition(":")[0]
-        raise GraftError(
-            f"{size:.0f} rows cannot be carved for {split}: there are {len(rows)} rows. Set dataset.{split} lower, "
-            "or give more rows (dataset.limit counts the validation rows too)."
-        )
-    share = size if size < 1 else size / len(rows)
-    chosen = _draw(rows, share, salt, target)
-    return rows[~chosen].reset_index(drop=True), rows[chosen].reset_index(drop=True)
+def _finished(rows: pa.Table, codes: NDArray[Any]) -> pa.Table:
+    """`row_id`, the inputs, the label as a number (or a list of 0 and 1), and the key as text."""
+    columns = {name: rows[name] for name in (ROW, *INPUTS) if name in rows.column_names}
+    columns[LABEL] = pa.array(codes) if codes.ndim == 1 else pa.array(list(codes), pa.list_(pa.int8()))
+    columns["key"] = pa.array([key.hex() for key in rows["key"].to_pylist()], pa.string())
+    return pa.table(columns)
 
 
-def _limited(rows: pd.DataFrame, limit: int, seed: int, target: Target) -> pd.DataFrame:
-    if limit >= len(rows):
-        return rows
-    return rows[_draw(rows, limit / len(rows), f"limit:{seed}", target)].reset_index(drop=True)
-
-
-def _draw(rows: pd.DataFrame, share: float, salt: str, target: Target) -> "pd.Series[bool]":
-    """Marks a share of every class (of every tenth of a number's range), by a salted hash of the content."""
-    first = rows.drop_duplicates(KEY)
-    strata = first[LABEL] if target.labels else pd.qcut(first[LABEL].rank(method="first"), min(10, len(first)))
-    order = first[KEY].map(lambda key: _hash(salt, key))
-    taken: set[str] = set()
-    for members, count in _quotas(order.groupby(strata, observed=True), share):
-        taken.update(first[KEY][members.sort_values().index[:count]])
-    return rows[KEY].isin(taken)
-
-
-def _quotas(groups: Any, share: float) -> list[tuple["pd.Series[str]", int]]:
-    """Largest-remainder shares of each group, so that the sum is the rounded share of the whole."""
-    members = [group for _, group in groups]
-    exact = [len(group) * share for group in members]
-    counts = [int(number) for number in exact]
-    spare = round(sum(exact)) - sum(counts)
-    for index in sorted(range(len(exact)), key=lambda i: (counts[i] - exact[i], i))[:spare]:
-        counts[index] += 1
-    return list(zip(members, counts, strict=True))
-
-
-def _check_splits(splits: dict[str, pd.DataFrame], target: Target) -> None:
-    for split, rows in splits.items():
-        if rows.empty:
-            raise GraftError(f"No row is left for {split}. Give more rows, or set dataset.validation or dataset.limit.")
-    for index, label in enumerate(target.labels or ()):
-        if not (splits["train"][LABEL] == index).any():
-            raise GraftError(f"Class {label!r} has no training row left. Give more rows of it, or raise dataset.limit.")
-    if target.labels and splits["train"][LABEL].nunique() < 2:
-        raise GraftError("The training rows hold one class only. At least two are needed.")
-
-
-def _keep(name: str, dataset: DatasetSpec, source: Source, target: Target, splits: dict[str, pd.DataFrame]) -> Prepared:
-    hashes = {split: _content(rows, target) for split, rows in splits.items()}
+def _settle(made: Path, root: Path, name: str, hashes: dict[str, str]) -> Path:
+    """Move the finished files to their place at once: other runs see all of it or nothing."""
+    shutil.rmtree(made / "shelves")
     identity = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
-    folder = runtime.home() / "prepared" / f"{name}-{identity[:8]}"
-    _write(folder, lambda place: [rows.to_parquet(place / f"{split}.parquet") for split, rows in splits.items()])
-    return Prepared(
-        folder=folder,
-        origin=source.origin,
-        accepts=dataset.accepts,
-        target=target,
-        rows={split: len(rows) for split, rows in splits.items()},
-        hashes=hashes,
-    )
-
-
-def _content(rows: pd.DataFrame, target: Target) -> str:
-    lines = [f"{key} {label}" for key, label in zip(rows[KEY], rows[LABEL], strict=True)]
-    return _hash("\n".join([*(target.labels or ("number",)), *lines]))
-
-
-def _write(folder: Path, write: Callable[[Path], Any]) -> None:
-    """Fill a folder beside its place and move it there at once: other runs see all of it or nothing."""
-    if folder.exists():
-        return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(dir=folder.parent))
+    folder = root / f"{name}-{identity[:8]}"
     try:
-        write(made)
         made.rename(folder)
-    except OSError as error:
-        shutil.rmtree(made, ignore_errors=True)
+    except OSError:
         if not folder.exists():
-            raise GraftError(f"{folder} cannot be written: {error.strerror}. Free space or set GRAFT_HOME.") from error
+            raise
+    return folder
 
 
-def rows_of(data: Prepared, split: str) -> pd.DataFrame:
-    """A split's rows: `row_id`, `label`, `key` and the inputs."""
-    return pd.read_parquet(data.file(split))
-
-
-def inputs_of(rows: pd.DataFrame) -> dict[str, list[Any]]:
-    """The input columns alone, as a backbone takes them."""
-    return {name: rows[name].tolist() for name in INPUTS if name in rows}
+def rows_of(data: Prepared, split: str) -> Rows:
+    """A split's rows, read from disk as they are needed."""
+    return Rows(data.file(split))

@@ -13,6 +13,9 @@ from tasks.frozen import Frozen
 from tasks.gates import Gate
 from tasks.methods import Method
 
+# Fields of a data set or a backbone that say something about it, or what is accepted, but change no weight.
+UNTRAINED = {"allow", "allow_other_counts", "show_examples", "part_of", "pretrained_on"}
+
 
 class Schedule(Frozen):
     """How long and in what steps to train."""
@@ -78,12 +81,12 @@ class Recipe(Frozen):
     @property
     def fingerprint(self) -> str:
         """16 hex digits of all that decides what is trained; names, descriptions and the gate do not."""
-        told = {"about": True}
+        told = {"about"}
         identity = self.model_dump(
             mode="json",
             exclude={
                 "name": True, "model": True, "about": True, "gate": True,
-                "dataset": told, "backbone": told, "method": told,
+                "dataset": UNTRAINED | told, "backbone": UNTRAINED | told, "method": told,
             },
         )  # fmt: skip
         if self.dataset.labels:

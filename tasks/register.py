@@ -1,5 +1,6 @@
 """The registry: a version per verified model, and two aliases, candidate and champion."""
 
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -91,14 +92,13 @@ def _version(package: str) -> str:
 def _signature(recipe: Recipe, data: Prepared) -> ModelSignature:
     kinds = {"image": DataType.binary, "text": DataType.string, "text_pair": DataType.string}
     inputs = [ColSpec(kinds[name], name) for name in recipe.dataset.inputs]
-    outputs: list[ColSpec] = [ColSpec(DataType.double, "score")]
-    if data.target.labels is not None:
-        outputs = [
-            ColSpec(DataType.string, "label"),
-            ColSpec(DataType.double, "confidence"),
-            ColSpec(Array(DataType.double), "probabilities"),
-        ]
-    return ModelSignature(Schema(inputs), Schema(outputs))
+    answers: dict[str, list[ColSpec]] = {
+        "class": [ColSpec(DataType.string, "label"), ColSpec(DataType.double, "confidence")],
+        "multilabel": [ColSpec(Array(DataType.string), "labels")],
+        "number": [ColSpec(DataType.double, "score")],
+    }
+    shares = [ColSpec(Array(DataType.double), "probabilities")] if data.target.labels else []
+    return ModelSignature(Schema(inputs), Schema(answers[data.target.kind] + shares))
 
 
 def _version_of(name: str, run_id: str) -> str | None:
@@ -134,6 +134,33 @@ def champion_folder(name: str) -> Path | None:
     mlflow.set_tracking_uri(runtime.tracking_uri())
     with tracking.explained():
         place = mlflow.artifacts.download_artifacts(f"models:/{name}/{version.version}")
+    return Path(place) / "artifacts" / "model"
+
+
+def model_folder(ref: str) -> Path:
+    """The saved model, on this machine's disk, that a person means by `name` (its champion), `name/3` or a run's id.
+
+    Raises:
+        GraftError: there is none; the error lists the registered models.
+    """
+    name, _, number = ref.partition("/")
+    client = tracking.client()
+    with tracking.explained():
+        known = sorted(model.name for model in client.search_registered_models())
+        found = []
+        if name in known:
+            wanted = number or client.get_registered_model(name).aliases.get(CHAMPION)
+            found = [v for v in client.search_model_versions(f"name = '{name}'") if str(v.version) == str(wanted)]
+        elif re.fullmatch("[0-9a-f]{32}", ref):
+            found = client.search_model_versions(f"run_id = '{ref}'")
+    if not found:
+        raise GraftError(
+            f"{ref!r} is no registered model with a champion, no version of one (name/3), and no run with one in "
+            f"{runtime.tracking_uri()}. Models there: {', '.join(known) or 'none yet'}."
+        )
+    mlflow.set_tracking_uri(runtime.tracking_uri())
+    with tracking.explained():
+        place = mlflow.artifacts.download_artifacts(f"models:/{found[0].name}/{found[0].version}")
     return Path(place) / "artifacts" / "model"
 
 

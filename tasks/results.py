@@ -1,16 +1,24 @@
 """Receipts: what a verb left on disk, as small frozen values that cross from verb to verb."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import model_validator
 
 from tasks.frozen import Frozen
 
 
 class Target(Frozen):
-    """What a model answers: one of `labels` in their fixed order, or a number (labels is None)."""
+    """What a model answers: one of `labels` in their fixed order, any number of them, or a number (labels is None)."""
 
+    kind: Literal["class", "multilabel", "number"] = "class"
     labels: tuple[str, ...] | None
     raw: tuple[str, ...] = ()  # the same classes as the source writes them
+
+    @model_validator(mode="before")
+    @classmethod
+    def _number_without_labels(cls, given: Any) -> Any:
+        return {"kind": "number"} | given if isinstance(given, dict) and given.get("labels") is None else given
 
     @property
     def outputs(self) -> int:
@@ -19,18 +27,24 @@ class Target(Frozen):
 
 
 class Prepared(Frozen):
-    """The rows of a run: parquet files `train`, `validation`, `test` in `folder`, each fingerprinted by content."""
+    """The rows of a run in `folder`, each split a file that is read from disk as it is needed.
+
+    The splits are `train`, `validation`, `test`, and perhaps more that are scored too; `hashes` are of their content.
+    `left_out` training rows were not taken because the very same input is in a split that is scored.
+    """
 
     folder: Path
     origin: str
+    revision: str = ""
     accepts: Literal["text", "image"]
     target: Target
     rows: dict[str, int]
     hashes: dict[str, str]
+    left_out: int = 0
 
     def file(self, split: str) -> Path:
-        """The parquet file of a split."""
-        return self.folder / f"{split}.parquet"
+        """The file of a split (Arrow's IPC format; see `tasks.rows`)."""
+        return self.folder / f"{split}.arrow"
 
 
 class Checkpoint(Frozen):

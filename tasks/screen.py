@@ -12,7 +12,7 @@ console = Console(stderr=True)
 class Bar:
     """A stage's progress: steps done, and a line of figures."""
 
-    def __init__(self, progress: Progress, stage: str, total: int, done: int) -> None:
+    def __init__(self, progress: Progress, stage: str, total: int | None, done: int) -> None:
         self._progress = progress
         self._task = progress.add_task(stage, total=total, completed=done, figures="")
 
@@ -35,3 +35,17 @@ def bar(stage: str, total: int, done: int = 0) -> Iterator[Bar]:
     )
     with Progress(*columns, console=console) as progress:
         yield Bar(progress, stage, total, done)
+
+
+@contextmanager
+def counting(stage: str) -> Iterator[Bar]:
+    """A count of what is done, where nobody knows the whole; it vanishes at its end."""
+    columns = (
+        TextColumn("[bold]{task.description:<9}"),
+        BarColumn(24),
+        TextColumn("{task.completed:,.0f}"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[figures]}"),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        yield Bar(progress, stage, None, 0)

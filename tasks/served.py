@@ -1,5 +1,6 @@
 """What MLflow runs to serve a registered model: it is copied beside the weights, and nothing is pickled."""
 
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from mlflow.pyfunc import PythonModel
 from tasks import saved
 from tasks.backbones.network import logits_of
 from tasks.frozen import GraftError
-from tasks.prepare import inputs_of
+from tasks.objective import answers, probabilities
+from tasks.rows import inputs_of
 
 
 class Served(PythonModel):  # type: ignore[misc]
@@ -34,17 +36,25 @@ class Served(PythonModel):  # type: ignore[misc]
         return logits_of(self.model.network, inputs_of(table))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
-        """`label`, `confidence` and `probabilities` (in the labels' order) of every row; `score` for a number."""
-        logits, labels = self.logits(model_input), self.model.target.labels
-        if labels is None:
+        """`label`, `confidence` and `probabilities` (in the labels' order) of every row; `score` for a number.
+
+        Where a row may have several labels: `labels`, those above a half, and the `probabilities`.
+        """
+        logits, target = self.logits(model_input), self.model.target
+        if target.labels is None:
             return pd.DataFrame({"score": logits[:, 0].tolist()})
-        probabilities = logits.softmax(1)
-        top = probabilities.max(1)
+        found = probabilities(target, logits)
+        if target.kind == "multilabel":
+            on = answers(target, logits).tolist()
+            return pd.DataFrame(
+                {"labels": [list(compress(target.labels, row)) for row in on], "probabilities": found.tolist()}
+            )
+        top = found.max(1)
         return pd.DataFrame(
             {
-                "label": [labels[index] for index in top.indices.tolist()],
+                "label": [target.labels[index] for index in top.indices.tolist()],
                 "confidence": top.values.tolist(),
-                "probabilities": probabilities.tolist(),
+                "probabilities": found.tolist(),
             }
         )
 

@@ -24,7 +24,6 @@ from tasks.recipe import Recipe
 from tasks.results import Checkpoint, Prepared
 from tasks.screen import Bar, bar, console
 from tasks.steps import step
-from tasks.tables import LABEL
 
 
 @step
@@ -58,11 +57,13 @@ class Training:
         torch.manual_seed(recipe.seed)
         found = checkpoint.last_step(work / "checkpoints")
         self.network = self._network(found is not None)
-        self.lengths = self.network.lengths(inputs_of(self.rows)) or [0] * len(self.rows)
-        self.feed = Feed(self.network, self.rows)
+        inputs = self.network.ready(inputs_of(self.rows), data.hashes["train"])
+        self.scored = self.network.ready(inputs_of(self.validation), data.hashes["validation"])
+        self.lengths = self.network.lengths(inputs)
+        self.feed = Feed(self.network, inputs, self.rows.labels)
         self.per_epoch = math.ceil(len(self.rows) / recipe.schedule.batch_size)
         self.steps = self.per_epoch * recipe.schedule.epochs
-        labels = torch.tensor(self.rows[LABEL].to_numpy())
+        labels = torch.tensor(self.rows.labels)
         self.objective = Objective(self.target, labels, recipe.schedule.class_weights == "auto")
         self._place()
         torch.manual_seed(recipe.seed)
@@ -160,8 +161,8 @@ class Training:
 
     def _validate(self, epoch: int) -> None:
         """Score the validation rows, and keep the weights if they are the best so far."""
-        logits = logits_of(self.network, inputs_of(self.validation))
-        labels = torch.tensor(self.validation[LABEL].to_numpy())
+        logits = logits_of(self.network, self.scored)
+        labels = torch.tensor(self.validation.labels)
         headline = self.recipe.dataset.scored[0]
         value = score(headline, labels.numpy(), answers(self.target, logits).numpy())
         loss = float(self.objective.cpu()(logits, labels).item())
@@ -179,7 +180,7 @@ class Training:
         """Note the answers of the network in memory, on CPU in fp32: the saved model must give the same."""
         self.network.module = self.accelerator.unwrap_model(self.network.module, keep_fp32_wrapper=False).cpu()
         saved.restore(self.network, self.progress.best_state, "trained")
-        rows = self.rows.head(verify.ROWS)
+        rows = self.rows.table(range(min(verify.ROWS, len(self.rows))))
         verify.keep(self.work, rows, logits_of(self.network, inputs_of(rows)))
 
     def _receipt(self) -> Checkpoint:

@@ -1,6 +1,5 @@
 """The proof before registration: a fresh process without network loads the model from its URI and answers alike."""
 
-import json
 import os
 import subprocess
 import sys
@@ -13,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tasks import runtime
+from tasks.datasets.spec import INPUTS
 from tasks.frozen import GraftError
-from tasks.prepare import INPUTS
 from tasks.results import Target
 
 ROWS, TOLERANCE = 64, 1e-5
@@ -32,7 +31,7 @@ def verify(uri: str, work: Path, target: Target) -> None:
     Raises:
         GraftError: it does not load, or its logits (to 1e-5) or label names differ.
     """
-    command = [sys.executable, "-m", "tasks.verify", uri, str(work), json.dumps(target.labels)]
+    command = [sys.executable, "-m", "tasks.verify", uri, str(work), target.model_dump_json()]
     with tempfile.TemporaryDirectory() as empty:
         offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": empty, "GRAFT_DATA": empty, "CUDA_VISIBLE_DEVICES": ""}
         environment = {**os.environ, **offline, "MLFLOW_TRACKING_URI": runtime.tracking_uri()}
@@ -43,7 +42,7 @@ def verify(uri: str, work: Path, target: Target) -> None:
         raise GraftError(f"The saved model failed its check and is not registered: {reason}")
 
 
-def _compare(uri: str, work: Path, labels: list[str] | None) -> None:
+def _compare(uri: str, work: Path, target: Target) -> None:
     import mlflow
 
     mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
@@ -55,14 +54,20 @@ def _compare(uri: str, work: Path, labels: list[str] | None) -> None:
     apart = float((wanted - got).abs().max())
     if not apart <= TOLERANCE:
         raise SystemExit(f"its logits differ by {apart:.2g} from those of the trained network (allowed {TOLERANCE}).")
-    answers = loaded.predict(inputs)
-    if labels is None:
-        same = torch.allclose(torch.tensor(answers["score"].tolist()), wanted[:, 0], atol=TOLERANCE)
-    else:
-        same = answers["label"].tolist() == [labels[index] for index in wanted.argmax(1).tolist()]
-    if not same or served.model.target.labels != (None if labels is None else tuple(labels)):
+    if not _same(loaded.predict(inputs), wanted, target) or served.model.target.labels != target.labels:
         raise SystemExit("its label names are not those of the data.")
 
 
+def _same(answers: pd.DataFrame, wanted: Tensor, target: Target) -> bool:
+    """Whether the answers in words are what the logits say."""
+    if target.labels is None:
+        return torch.allclose(torch.tensor(answers["score"].tolist()), wanted[:, 0], atol=TOLERANCE)
+    if target.kind == "multilabel":
+        rows = ((wanted > 0) | (wanted.abs() <= TOLERANCE), wanted > TOLERANCE)  # allowed, and required
+        allowed, required = ([{n for n, on in zip(target.labels, row, strict=True) if on} for row in r] for r in rows)
+        return all(need <= set(own) <= may for need, own, may in zip(required, answers["labels"], allowed, strict=True))
+    return list(answers["label"]) == [target.labels[index] for index in wanted.argmax(1).tolist()]
+
+
 if __name__ == "__main__":
-    _compare(sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3]))
+    _compare(sys.argv[1], Path(sys.argv[2]), Target.model_validate_json(sys.argv[3]))

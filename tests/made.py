@@ -4,6 +4,7 @@ A plugin of fixtures, PYTEST_DONT_REWRITE: it asserts nothing.
 """
 
 import csv
+import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -65,10 +66,25 @@ def number_table(folder: Path) -> Path:
             two = [words[(index * 7 + place) % 10] for place in range(4)]
             table.writerow([f"{' '.join(one)} {index}", " ".join(two), len({*one} & {*two})])
     (folder / "pairs.yaml").write_text(
-        "dataset: {kind: csv, path: pairs.csv, target: number, columns: {text: one, text_pair: two, label: shared}}\n"
+        "dataset: {kind: table, path: pairs.csv, target: number, columns: {text: one, text_pair: two, label: shared}}\n"
         "backbone: transformer\nmethod: scratch\nschedule: {epochs: 2, batch_size: 16}\n"
     )
     return folder / "pairs.yaml"
+
+
+def label_table(folder: Path) -> Path:
+    """An experiment whose rows have any number of labels: the colours that they name; returns its file."""
+    colours, lines = ["red", "green", "blue"], []
+    for index in range(160):
+        own = [colour for place, colour in enumerate(colours) if index >> place & 1]
+        lines.append({"text": f"number {index} is {' and '.join(own) or 'plain'} as can be", "label": own})
+    (folder / "colours.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "colours.yaml").write_text(
+        "dataset: {kind: table, path: colours.jsonl, target: multilabel, labels: [red, green, blue]}\n"
+        "backbone: transformer\nmethod: {kind: scratch, learning_rate: 0.002}\n"
+        "schedule: {epochs: 6, batch_size: 16, class_weights: auto}\n"
+    )
+    return folder / "colours.yaml"
 
 
 @pytest.fixture(scope="session")
@@ -117,6 +133,12 @@ def adapted(shared_home: Path) -> Made:
 def numbers(shared_home: Path) -> Made:
     """Text pairs and a number."""
     return _made(shared_home, str(number_table(shared_home)))
+
+
+@pytest.fixture(scope="session")
+def colours(shared_home: Path) -> Made:
+    """Texts with any number of labels."""
+    return _made(shared_home, str(label_table(shared_home)))
 
 
 class Told(NamedTuple):

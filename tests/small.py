@@ -152,7 +152,7 @@ class Bench:
         """Batches of 8 on 24 rows of text or 14 pictures; three steps unless the schedule says otherwise."""
         backbone = self.backbone(name)
         text = backbone["library"] in {"transformers", "scratch_transformer"}
-        source = {"kind": "csv", "path": "rows.csv"} if text else {"kind": "image_folder", "path": "pictures"}
+        source = {"kind": "table", "path": "rows.csv"} if text else {"kind": "image_folder", "path": "pictures"}
         source["path"] = str(self.zoo / source["path"])
         steps = {"epochs": 1, "batch_size": 8 if text else 5, "warmup": 0.0}
         parts = {"dataset": source | {"validation": 0.2}, "backbone": backbone, "method": method}

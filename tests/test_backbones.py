@@ -26,7 +26,7 @@ from tasks.backbones.weights import PackageWeights
 from tasks.batches import Feed
 from tasks.compose import find, read
 from tasks.frozen import GraftError
-from tasks.prepare import rows_of
+from tasks.prepare import inputs_of, rows_of
 from tasks.runtime import package_folder
 
 pytest_plugins = ["small"]
@@ -98,7 +98,7 @@ def test_a_pair_is_encoded_as_two_segments_where_the_model_has_them(bench: Bench
     assert batch["token_type_ids"].tolist() == [[0, 0, 0, 0, 1, 1, 1, 1]]
     words = found.tokenizer.convert_ids_to_tokens(batch["input_ids"][0])
     assert " ".join(words) == "[CLS] the film [SEP] was very fine [SEP]"
-    assert found.lengths({"text": ["the film"], "text_pair": ["was very fine"]}) == [8]
+    assert found.lengths({"text": ["the film"], "text_pair": ["was very fine"]}).tolist() == [8]
 
 
 @pytest.mark.parametrize("name", ["gpt2", "scratch transformer"])
@@ -114,7 +114,7 @@ def test_long_rows_are_cut_at_max_length(bench: Bench, name: str) -> None:
     found = opened(bench.backbone(name))
     long = {"text": ["the film " * 40], "text_pair": ["was fine " * 40]}
     assert found.encode(long)["input_ids"].shape == (1, 16)
-    assert found.lengths(long) == [16]
+    assert found.lengths(long).tolist() == [16]
     assert found.logits(found.encode(long)).isfinite().all()
 
 
@@ -245,11 +245,13 @@ def test_augmentation_is_the_same_in_worker_processes_that_are_not_forked(
 
     recipe = bench.recipe("cnn", {"kind": "full"})
     rows, found = rows_of(bench.start(recipe)[0], "train"), opened(bench.backbone("cnn"))
-    epochs = [([[3, 1], [0, 2]], 1, 0), ([[2, 0], [1, 3]], 2, 1)]  # batches, epoch, first
+    epochs = [(np.array([[3, 1], [0, 2]]), 1, 0), (np.array([[2, 0], [1, 3]]), 2, 1)]  # batches, epoch, first
 
     def read() -> list[Tensor]:
-        feed = Feed(found, rows)
-        return [inputs["x"] for batches, epoch, first in epochs for inputs, _ in feed.epoch(batches, 0, epoch, first)]
+        feed = Feed(found, inputs_of(rows), rows.labels)
+        return [
+            inputs["x"] for batches, epoch, first in epochs for inputs, _ in feed.epoch(list(batches), 0, epoch, first)
+        ]
 
     own = read()
     monkeypatch.setattr(os, "fork", fork)

@@ -1,5 +1,7 @@
 """Batches: every row once an epoch, in an order of seed and epoch, with little padding; class weights."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -8,19 +10,19 @@ from small import Bench
 from torch import Tensor
 
 from tasks.batches import POOL, epoch_batches
-from tasks.objective import Objective, answers
+from tasks.objective import Objective, answers, probabilities
 from tasks.prepare import inputs_of
 from tasks.results import Target
 
 pytest_plugins = ["small"]
 
-LENGTHS = np.random.default_rng(0).geometric(0.08, 5003).tolist()  # like sentences: many short, few long
+LENGTHS = np.random.default_rng(0).geometric(0.08, 5003)  # like sentences: many short, few long
 NUMBER = Target(labels=None)
 
 
-def padded(batches: list[list[int]]) -> int:
+def padded(batches: list[Any]) -> int:
     """Tokens computed, padding included."""
-    return sum(len(batch) * max(LENGTHS[row] for row in batch) for batch in batches)
+    return sum(len(batch) * int(LENGTHS[batch].max()) for batch in batches)
 
 
 @pytest.mark.parametrize(("rows", "size"), [(5003, 32), (5000, 50), (7, 8), (8, 8), (1, 1), (3, 1)])
@@ -31,26 +33,30 @@ def test_every_row_is_in_one_batch_and_all_batches_but_one_are_full(rows: int, s
     assert sum(len(batch) < size for batch in batches) == (1 if rows % size else 0)
 
 
+def drawn(seed: int, epoch: int) -> list[list[int]]:
+    return [batch.tolist() for batch in epoch_batches(LENGTHS, 32, seed, epoch)]
+
+
 def test_the_order_follows_from_seed_and_epoch_alone() -> None:
-    orders = [epoch_batches(LENGTHS, 32, seed, epoch) for seed in (0, 1) for epoch in (0, 1)]
+    orders = [drawn(seed, epoch) for seed in (0, 1) for epoch in (0, 1)]
     np.random.seed(5)
-    assert orders == [epoch_batches(LENGTHS, 32, seed, epoch) for seed in (0, 1) for epoch in (0, 1)]
+    assert orders == [drawn(seed, epoch) for seed in (0, 1) for epoch in (0, 1)]
     assert len({str(order) for order in orders}) == 4
 
 
 def test_an_epoch_brings_other_companions_not_only_another_order_of_the_same_batches() -> None:
-    first, second = (epoch_batches(LENGTHS, 32, 0, epoch) for epoch in (0, 1))
+    first, second = (drawn(0, epoch) for epoch in (0, 1))
     assert not {frozenset(batch) for batch in first} & {frozenset(batch) for batch in second}
 
 
 def test_there_is_little_padding() -> None:
-    random_order = [list(range(start, min(start + 32, 5003))) for start in range(0, 5003, 32)]
-    wasted = padded(epoch_batches(LENGTHS, 32, 0, 0)) - sum(LENGTHS)
-    assert wasted < 0.1 * (padded(random_order) - sum(LENGTHS))
+    random_order = [np.arange(start, min(start + 32, 5003)) for start in range(0, 5003, 32)]
+    wasted = padded(epoch_batches(LENGTHS, 32, 0, 0)) - int(LENGTHS.sum())
+    assert wasted < 0.1 * (padded(random_order) - int(LENGTHS.sum()))
 
 
 def test_batches_do_not_come_in_the_order_of_their_length() -> None:
-    means = [np.mean([LENGTHS[row] for row in batch]) for batch in epoch_batches(LENGTHS, 32, 0, 0)[:POOL]]
+    means = [np.mean(LENGTHS[batch]) for batch in epoch_batches(LENGTHS, 32, 0, 0)[:POOL]]
     steps = np.sign(np.diff(means))
     assert 0.25 < np.mean(steps > 0) < 0.75
 
@@ -63,7 +69,7 @@ def test_batches_from_the_middle_are_those_of_the_whole_epoch(bench: Bench) -> N
     assert len(whole) == 3
     assert len(rest) == 1
     assert torch.equal(whole[2][0]["input_ids"], rest[0][0]["input_ids"])
-    assert whole[2][1].tolist() == [training.rows["label"][row] for row in batches[2]]
+    assert whole[2][1].tolist() == training.rows.labels[batches[2]].tolist()
 
 
 def test_reading_batches_leaves_the_loops_random_state_alone(bench: Bench) -> None:
@@ -71,7 +77,7 @@ def test_reading_batches_leaves_the_loops_random_state_alone(bench: Bench) -> No
     training = bench.training(recipe)
     rows = training.rows
     state = torch.get_rng_state()
-    list(training.feed.epoch([[0, 1], [2]], 0, 0, first=0))
+    list(training.feed.epoch([np.array([0, 1]), np.array([2])], 0, 0, first=0))
     assert torch.equal(state, torch.get_rng_state())
     assert len(inputs_of(rows)["image"]) == len(rows)
 
@@ -106,3 +112,25 @@ def test_a_number_has_squared_error_and_is_its_own_answer() -> None:
     assert loss(logits, torch.tensor([0.0, 1.0])).item() == pytest.approx(2.5)
     assert answers(NUMBER, logits).tolist() == [1.0, 3.0]
     assert answers(Target(labels=("a", "b")), torch.tensor([[0.0, 1.0], [2.0, 1.0]])).tolist() == [1, 0]
+
+
+MARKS = Target(kind="multilabel", labels=("a", "b", "c"))
+
+
+def test_several_labels_have_a_loss_each_and_an_answer_each() -> None:
+    logits, labels = torch.tensor([[2.0, -1.0, 0.1], [-3.0, 0.5, -0.1]]), torch.tensor([[1, 0, 1], [0, 0, 1]])
+    sure = logits.double().sigmoid()
+    wanted = -torch.where(labels == 1, sure.log(), (1 - sure).log()).mean()
+    loss = Objective(MARKS, labels, balanced=False)(logits, labels)
+    assert loss.item() == pytest.approx(wanted.item())
+    assert (
+        answers(MARKS, logits).tolist() == [[1, 0, 1], [0, 1, 0]] == (probabilities(MARKS, logits) > 0.5).int().tolist()
+    )
+
+
+def test_a_balanced_loss_of_several_labels_weighs_presence_and_absence_of_each_alike() -> None:
+    labels = torch.tensor([[1, 1], [0, 1], [0, 1], [0, 0]])
+    weights = Objective(MARKS, labels, balanced=True).get_buffer("weights")
+    present, absent = labels.sum(0), (1 - labels).sum(0)
+    assert (weights * present).tolist() == pytest.approx(absent.tolist())
+    assert weights.tolist() == pytest.approx([3.0, 1 / 3])

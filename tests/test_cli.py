@@ -74,7 +74,7 @@ def test_show_prints_every_default_and_the_fingerprint(graft: Graft) -> None:
 
 
 EXPERIMENT = """
-dataset: {kind: csv, path: rows.csv, labels: [good, bad]}
+dataset: {kind: table, path: rows.csv, labels: [good, bad]}
 backbone: transformer
 method: scratch
 """

@@ -59,9 +59,9 @@ def test_a_name_and_a_model_that_are_given_are_kept(tmp_path: Path) -> None:
 
 def test_a_data_sets_own_file_may_lie_anywhere(tmp_path: Path) -> None:
     data = tmp_path / "rows.yaml"
-    data.write_text("kind: csv\npath: rows.csv\n")
+    data.write_text("kind: table\npath: rows.csv\n")
     recipe = load(written(tmp_path, f"dataset: {data}\nbackbone: minilm\nmethod: full\n"))
-    assert (recipe.model, recipe.dataset.kind) == ("rows", "csv")
+    assert (recipe.model, recipe.dataset.kind) == ("rows", "table")
 
 
 def test_a_dotted_override_changes_one_field_and_a_plain_one_the_whole() -> None:
@@ -131,7 +131,7 @@ def test_a_file_is_read_anew_so_that_overrides_never_reach_the_next_recipe() -> 
         ("method.kind=lra", "method.kind is 'lra'. Valid: scratch, linear_probe, bitfit, lora, full."),
         ("backbone.library=tim", "library is 'tim'. Valid: transformers, timm, scratch_transformer, scratch_cnn."),
         ("backbone.weights.kind=web", "backbone.weights.kind is 'web'. Valid: hub, folder, package."),
-        ("dataset.kind=tsv", "override: dataset.kind is 'tsv'. Valid: csv, glue, image_folder, digits."),
+        ("dataset.kind=tsv", "override: dataset.kind is 'tsv'. Valid: table, glue, image_folder, digits."),
         ("method={rank: 4}", "method.kind is missing. Valid: scratch, linear_probe, bitfit, lora, full."),
         ("backbone.weights={}", "backbone.weights.kind is missing. Valid: hub, folder, package."),
         # A field that is missing, a metric that is unknown, a revision that moves.
@@ -215,8 +215,8 @@ def test_a_file_that_is_no_yaml_mapping_is_told_in_one_line(tmp_path: Path, cont
 
 def test_a_catalogue_file_is_checked_by_itself_with_the_same_words() -> None:
     with pytest.raises(GraftError, match=r"^f\.yaml: unknown key 'pth'\. Did you mean 'path'\? Valid: about, target"):
-        check(Dataset, {"kind": "csv", "path": "x", "pth": "y"}, "f.yaml")
-    with pytest.raises(GraftError, match=r"^f\.yaml: kind is missing\. Valid: csv, glue, image_folder, digits\.$"):
+        check(Dataset, {"kind": "table", "path": "x", "pth": "y"}, "f.yaml")
+    with pytest.raises(GraftError, match=r"^f\.yaml: kind is missing\. Valid: table, glue, image_folder, digits\.$"):
         check(Dataset, {}, "f.yaml")
 
 

@@ -18,10 +18,12 @@ from hub import Hub
 from PIL import Image
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from tasks.datasets import Csv, DatasetSpec, Glue, Source, target_of
+from tasks.datasets.glue import Glue
+from tasks.datasets.spec import DatasetSpec, Source, target_of
+from tasks.datasets.table import Table
+from tasks.datasets.tables import Columns, read_table
 from tasks.frozen import GraftError
 from tasks.runtime import package_folder
-from tasks.tables import Columns, read_table
 
 CARD = """---
 configs:
@@ -56,11 +58,10 @@ def test_the_official_files_hold_the_published_number_of_rows(
     data_folder: Path, name: str, train: int, test: int
 ) -> None:
     found = source(name)
-    assert found.test is not None
-    assert (len(found.train), len(found.test)) == (train, test)
+    assert (len(found.table("train")), len(found.table("test"))) == (train, test)
     tsv = {"sst2": "glue/SST-2", "mrpc": "glue/MRPC", "stsb": "glue/STS-B"}
     assert found.origin == (f"{tsv[name]} (official TSV)" if name in tsv else name)
-    for rows in (found.train, found.test):
+    for rows in (found.table("train"), found.table("test")):
         assert rows["row_id"].is_unique
         assert (rows[[column for column in rows if column != "image"]].map(str.strip) != "").all(axis=None)
 
@@ -68,7 +69,7 @@ def test_the_official_files_hold_the_published_number_of_rows(
 @pytest.mark.parametrize(("folder", "column"), [("SST-2", 0), ("MRPC", 3), ("STS-B", 7)])
 def test_quotes_in_glue_are_plain_characters(data_folder: Path, folder: str, column: int) -> None:
     lines = (data_folder / "glue" / folder / "train.tsv").read_text("utf-8-sig").rstrip("\n").split("\n")
-    found = source({"SST-2": "sst2", "MRPC": "mrpc", "STS-B": "stsb"}[folder]).train["text"]
+    found = source({"SST-2": "sst2", "MRPC": "mrpc", "STS-B": "stsb"}[folder]).table("train")["text"]
     expected = [line.rstrip("\r").split("\t")[column].strip() for line in lines[1:]]
     assert found.tolist() == expected
     assert folder == "SST-2" or any('"' in text for text in expected)
@@ -77,35 +78,34 @@ def test_quotes_in_glue_are_plain_characters(data_folder: Path, folder: str, col
 def test_the_labels_of_glue_are_those_that_the_configs_name(data_folder: Path) -> None:
     for name in ("sst2", "mrpc"):
         found = source(name)
-        assert found.test is not None
-        assert set(found.train["label"]) == set(found.test["label"]) == {"0", "1"}
-    assert source("mrpc").train["label"].eq("1").mean() == pytest.approx(0.6745, abs=1e-4)  # published: 67.45 %
-    scores = source("stsb").train["label"].astype(float)
+        assert set(found.table("train")["label"]) == set(found.table("test")["label"]) == {"0", "1"}
+    same = source("mrpc").table("train")["label"].eq("1")
+    assert same.mean() == pytest.approx(0.6745, abs=1e-4)  # published: 67.45 %
+    scores = source("stsb").table("train")["label"].astype(float)
     assert (scores.min(), scores.max()) == (0, 5)
 
 
 def test_imagenet10_has_equal_classes_and_readable_names(data_folder: Path) -> None:
     found, dataset = source("imagenet10"), spec("imagenet10")
-    assert found.test is not None
-    assert set(found.train["label"].value_counts()) == {100}
-    assert set(found.test["label"].value_counts()) == {40}
-    assert set(found.train["label"]) == set(dataset.labels or {})
-    assert target_of(dataset, found).labels[0] == "tench"  # type: ignore[index]
+    assert set(found.table("train")["label"].value_counts()) == {100}
+    assert set(found.table("test")["label"].value_counts()) == {40}
+    assert set(found.table("train")["label"]) == set(dataset.labels or {})
+    assert target_of(dataset, found, set()).labels[0] == "tench"  # type: ignore[index]
 
 
 def test_digits_are_scikit_learns_1797_pictures() -> None:
     found = source("digits")
-    assert (len(found.train), found.test, found.train["label"].nunique()) == (1797, None, 10)
-    pixels = np.array(Image.open(io.BytesIO(found.train["image"][0])))
+    rows = found.table("train")
+    assert (len(rows), set(found.splits), rows["label"].nunique()) == (1797, {"train"}, 10)
+    pixels = np.array(Image.open(io.BytesIO(rows["image"][0])))
     assert (pixels.shape, pixels.min(), pixels.max()) == ((8, 8), 0, 239)  # 15 of 16
 
 
 def test_tickets_are_enough_different_rows_of_eight_classes() -> None:
     found = source("tickets")
-    assert found.test is not None
-    rows = pd.concat([found.train, found.test])
+    rows = pd.concat([found.table("train"), found.table("test")])
     assert len(rows) >= 1200
-    assert set(found.train["label"]) == set(found.test["label"]) == set(spec("tickets").labels or {})
+    assert set(found.table("train")["label"]) == set(found.table("test")["label"]) == set(spec("tickets").labels or {})
     assert rows["label"].nunique() == 8
     assert rows["label"].value_counts().min() >= 100
     plain = rows["text"].map(lambda text: re.sub(r"\W+", " ", text.lower()).strip())
@@ -115,9 +115,8 @@ def test_tickets_are_enough_different_rows_of_eight_classes() -> None:
 
 def test_no_ticket_in_the_test_rows_is_nearly_one_in_the_training_rows() -> None:
     found = source("tickets")
-    assert found.test is not None
     terms = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True)
-    train, test = terms.fit_transform(found.train["text"]), terms.transform(found.test["text"])
+    train, test = terms.fit_transform(found.table("train")["text"]), terms.transform(found.table("test")["text"])
     assert (test @ train.T).max() <= 0.9
 
 
@@ -148,13 +147,13 @@ def test_a_folder_in_a_tables_place_is_refused(tmp_path: Path) -> None:
 
 def test_a_cell_that_is_missing_is_empty_and_never_the_word_nan() -> None:
     table = pd.DataFrame({"text": ["a", None, float("nan"), " NA "], "label": [1, 0, 1, 0]})
-    assert Columns(text="text").pick(table, "here", "row")["text"].tolist() == ["a", "", "", "NA"]
+    assert next(Columns(text="text").pick(iter([table]), "here", "row"))["text"].tolist() == ["a", "", "", "NA"]
 
 
 def test_a_csv_keeps_quoted_commas_and_lines_and_words_such_as_null(tmp_path: Path) -> None:
     with (tmp_path / "rows.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["text", "label"], ["one, two", "NA"], ["two\nlines", "null"], ['a "word"', "x"]])
-    found = Csv(kind="csv", path=str(tmp_path / "rows.csv")).read().train
+    found = Table(kind="table", path=str(tmp_path / "rows.csv")).read().table("train")
     assert found["text"].tolist() == ["one, two", "two\nlines", 'a "word"']
     assert found["label"].tolist() == ["NA", "null", "x"]
 
@@ -186,8 +185,7 @@ def child(plan: list[dict[str, str]]) -> list[dict[str, Any]]:
         except GraftError as error:
             answers.append({"error": str(error)})
         else:
-            assert found.test is not None
-            tables = [table.to_dict("list") for table in (found.train, found.test)]
+            tables = [table.to_dict("list") for table in (found.table("train"), found.table("test"))]
             answers.append({"origin": found.origin, "train": tables[0], "test": tables[1]})
     return answers
 

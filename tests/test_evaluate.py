@@ -13,11 +13,11 @@ from sklearn import metrics as sk
 
 from tasks import saved
 from tasks.checkpoint import pack
+from tasks.datasets.spec import ROW
 from tasks.evaluate import evaluate
 from tasks.frozen import GraftError
 from tasks.prepare import rows_of
 from tasks.results import Prepared, Target
-from tasks.tables import LABEL, ROW
 
 pytest_plugins = ["made"]
 
@@ -50,7 +50,7 @@ def test_an_interval_holds_its_score_and_has_the_width_of_chance(made: Made) -> 
 def test_every_test_row_has_one_prediction_under_its_row_id(made: Made) -> None:
     rows = rows_of(made.data, "test")
 
-    assert made.predictions[ROW].tolist() == rows[ROW].tolist()
+    assert made.predictions[ROW].tolist() == list(rows[ROW])
     assert made.predictions[ROW].is_unique
     assert len(rows) == made.result.card.rows == made.data.rows["test"]
     assert made.result.card.test_hash == made.data.hashes["test"]
@@ -58,7 +58,7 @@ def test_every_test_row_has_one_prediction_under_its_row_id(made: Made) -> None:
 
 def test_labels_are_named_and_the_answer_is_the_largest_logit(made: Made) -> None:
     labels = made.data.target.labels or ()
-    truth = [labels[index] for index in rows_of(made.data, "test")[LABEL]]
+    truth = [labels[index] for index in rows_of(made.data, "test").labels]
     largest = [labels[logits.argmax()] for logits in made.predictions["logits"]]
 
     assert made.predictions["label"].tolist() == truth
@@ -110,11 +110,26 @@ def test_a_number_is_scored_by_correlation_and_drawn_against_the_truth(at_home: 
     assert card.metrics["pearson"].value == pytest.approx(stats.pearsonr(told["label"], told["prediction"])[0])
     assert card.metrics["spearman"].value == pytest.approx(stats.spearmanr(told["label"], told["prediction"])[0])
     assert told["prediction"].tolist() == [pytest.approx(logits[0]) for logits in told["logits"]]
-    assert told["label"].tolist() == rows_of(numbers.data, "test")[LABEL].tolist()
+    assert told["label"].tolist() == rows_of(numbers.data, "test").labels.tolist()
     assert card.calibration_error is None
     assert card.classes == ()
     assert (numbers.results / "predicted_against_true.png").stat().st_size > 5000
     assert not (numbers.results / "confusion.png").exists()
+
+
+def test_several_labels_are_scored_label_by_label_and_named_in_the_predictions(at_home: Path, colours: Made) -> None:
+    card, told = colours.result.card, colours.predictions
+    names = ("red", "green", "blue")
+    truth, predicted = ([[int(name in own) for name in names] for own in told[c]] for c in ("label", "prediction"))
+
+    assert card.headline == "micro_f1"
+    assert card.metrics["micro_f1"].value == pytest.approx(sk.f1_score(truth, predicted, average="micro"))
+    assert card.metrics["exact_match"].value == pytest.approx(sk.accuracy_score(truth, predicted))
+    assert card.metrics["micro_f1"].value > 0.8, "the colours stand in the text"
+    assert predicted == [[int(logit > 0) for logit in logits] for logits in told["logits"]]
+    assert truth == rows_of(colours.data, "test").labels.tolist()
+    assert [(row["label"], row["rows"]) for row in card.classes] == list(zip(names, np.sum(truth, 0), strict=True))
+    assert (colours.results / "labels.png").stat().st_size > 5000
 
 
 @pytest.fixture
@@ -132,16 +147,16 @@ def test_a_model_with_other_classes_is_refused(
     data: Prepared = digits.data.model_copy(update={"target": Target(labels=labels)})
 
     with pytest.raises(GraftError, match=r"answers .* but the test rows hold"):
-        evaluate(untrained, data, ("accuracy",), tmp_path / "out")
+        evaluate(untrained, data, {"test": ("accuracy",)}, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_an_untrained_model_guesses_and_a_damaged_one_is_refused(untrained: Path, digits: Made, tmp_path: Path) -> None:
-    card = evaluate(untrained, digits.data, ("accuracy",), tmp_path / "out")
+    card = evaluate(untrained, digits.data, {"test": ("accuracy",)}, tmp_path / "out")
     assert card.score.value < 0.35
     assert card.seconds > 0
 
     file = untrained / "trained.safetensors"
     file.write_bytes(file.read_bytes()[:-8])
     with pytest.raises(GraftError, match=r"trained\.safetensors cannot be read"):
-        evaluate(untrained, digits.data, ("accuracy",), tmp_path / "again")
+        evaluate(untrained, digits.data, {"test": ("accuracy",)}, tmp_path / "again")

@@ -98,7 +98,7 @@ def test_the_champion_is_scored_anew_on_the_candidates_rows(at_home: Path, digit
     data = prepare(recipe.model, recipe.dataset, recipe.seed)
     folder = champion_folder("digits")
     assert folder is not None
-    card = evaluate(folder, data, ("accuracy",), tmp_path / "card")
+    card = evaluate(folder, data, {"test": ("accuracy",)}, tmp_path / "card")
     verdict = judge(recipe, data, card, tmp_path)
 
     assert card.rows != digits.result.card.rows

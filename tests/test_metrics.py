@@ -9,6 +9,7 @@ from sklearn import metrics as sk
 
 from tasks.metrics import (
     CLASS_SCORES,
+    LABEL_SCORES,
     NUMBER_SCORES,
     Truth,
     calibration_error,
@@ -97,6 +98,7 @@ def test_f1_is_zero_where_class_one_never_occurs() -> None:
 def test_each_target_has_its_own_scores() -> None:
     assert set(known("class")) == set(CLASS_SCORES) == {"accuracy", "f1", "macro_f1", "matthews"}
     assert set(known("number")) == set(NUMBER_SCORES) == {"pearson", "spearman"}
+    assert set(known("multilabel")) == set(LABEL_SCORES) == {"micro_f1", "macro_f1", "exact_match"}
 
 
 def test_the_interval_covers_the_true_accuracy_in_about_95_of_100_samples() -> None:
@@ -161,3 +163,38 @@ def test_the_class_table_keeps_the_order_of_the_labels_and_counts_by_hand() -> N
     assert (second["label"], second["rows"]) == ("yes", 3)
     assert second["recall"] == pytest.approx(2 / 3)
     assert third == {"label": "never", "precision": 0.0, "recall": 0.0, "f1": 0.0, "rows": 0}
+
+
+def random_marks() -> Iterator[tuple[Truth, Truth]]:
+    """Rows of 2 to 5 labels, rare ones and ones that never occur, predictions of nothing and of everything."""
+    rng = np.random.default_rng(8)
+    for case in range(100):
+        shape, rate = (rng.integers(1, 40), 2 + case % 4), rng.random(2 + case % 4) * (rng.random(2 + case % 4) > 0.2)
+        truth = (rng.random(shape) < rate).astype(np.int8)
+        predicted = (rng.random(shape) < [0.0, 1.0, 0.5, rate.mean()][case % 4]).astype(np.int8)
+        yield truth, predicted
+
+
+def test_scores_of_several_labels_a_row_equal_scikit_learns() -> None:
+    for truth, predicted in random_marks():
+        micro = sk.f1_score(truth, predicted, average="micro", zero_division=0)
+        assert score("micro_f1", truth, predicted) == pytest.approx(micro)
+        assert score("exact_match", truth, predicted) == pytest.approx(sk.accuracy_score(truth, predicted))
+        seen = (truth.sum(0) + predicted.sum(0)) > 0  # a label that nobody meant or gave counts for nothing
+        each = sk.f1_score(truth, predicted, average=None, zero_division=0)
+        assert score("macro_f1", truth, predicted) == pytest.approx(each[seen].mean() if seen.any() else 0.0)
+
+
+def test_scores_of_several_labels_by_hand() -> None:
+    truth, predicted = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0]]), np.array([[1, 0, 0], [0, 1, 0], [0, 1, 0]])
+    assert score("exact_match", truth, predicted) == pytest.approx(1 / 3)
+    assert score("micro_f1", truth, predicted) == pytest.approx(2 * 2 / (3 + 3))
+    assert score("macro_f1", truth, predicted) == pytest.approx((2 / 3 + 2 / 3) / 2)
+    low, high = interval("micro_f1", np.tile(truth, (50, 1)), np.tile(predicted, (50, 1)), draws=100)
+    assert low < 2 / 3 < high
+    table = class_table(truth, predicted, ("a", "b", "c"))
+    assert [(row["label"], row["precision"], row["recall"], row["rows"]) for row in table] == [
+        ("a", 1.0, 0.5, 2),
+        ("b", 0.5, 1.0, 1),
+        ("c", 0.0, 0.0, 0),
+    ]

@@ -32,7 +32,7 @@ def test_predict_answers_texts_with_a_label_and_its_confidence(graft: Graft, at_
 def test_predict_answers_a_file_beside_its_own_columns(
     graft: Graft, at_home: Path, tickets: Made, tmp_path: Path
 ) -> None:
-    rows = rows_of(tickets.data, "test").head(12)[["text", "label"]]
+    rows = rows_of(tickets.data, "test").table(range(12))[["text", "label"]]
     rows.to_csv(tmp_path / "in.csv", index=False)
     told = graft("predict", "tickets", "--file", tmp_path / "in.csv", "--out", tmp_path / "out.csv")
     answers = pd.read_csv(tmp_path / "out.csv")
@@ -58,7 +58,7 @@ def test_predict_answers_pictures_and_keeps_their_names(
 
 
 def test_predict_answers_a_pair_with_a_number(graft: Graft, at_home: Path, numbers: Made) -> None:
-    row = rows_of(numbers.data, "test").iloc[0]
+    row = rows_of(numbers.data, "test").table([0]).iloc[0]
     told = graft("predict", "pairs", "--text", row["text"], "--pair", row["text_pair"], "--json")
 
     assert json.loads(told.out)[0]["score"] == pytest.approx(numbers.predictions["prediction"][0], abs=1e-5)

@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tasks.datasets import Csv, DatasetSpec, Digits, ImageFolder
+from tasks.datasets.images import Digits, ImageFolder
+from tasks.datasets.spec import DatasetSpec
+from tasks.datasets.table import Table
 from tasks.frozen import GraftError
 from tasks.prepare import inputs_of, prepare, rows_of
 from tasks.results import Prepared
@@ -32,11 +34,11 @@ def table(rows: int = 200, classes: str = "abc", seed: int = 0) -> pd.DataFrame:
 
 def csv(data: Path, rows: pd.DataFrame, name: str = "rows.csv", **options: Any) -> DatasetSpec:
     rows.to_csv(data / name, index=False)
-    return Csv(kind="csv", path=name, **options)
+    return Table(kind="table", path=name, **options)
 
 
 def content(prepared: Prepared, split: str) -> list[tuple[Any, ...]]:
-    rows = rows_of(prepared, split).drop(columns="row_id")
+    rows = rows_of(prepared, split).table().drop(columns="row_id")
     return [tuple(row) for row in rows.itertuples(index=False)]
 
 
@@ -72,7 +74,7 @@ def test_row_ids_lead_back_to_the_sources_lines(data: Path) -> None:
     rows = table()
     prepared = prepare("mine", csv(data, rows), 0)
     for split in SPLITS:
-        for row in rows_of(prepared, split).itertuples():
+        for row in rows_of(prepared, split).table().itertuples():
             assert rows["text"][int(str(row.row_id).removeprefix("row:")) - 1] == row.text
 
 
@@ -103,7 +105,7 @@ def test_a_share_holds_every_class_within_one_row(data: Path, option: str) -> No
     rows.loc[:99, "split"] = "test"
     options: dict[str, Any] = {"split_column": "split", option: 150}
     prepared = prepare("mine", csv(data, rows, **options), 0)
-    kept = pd.concat([rows_of(prepared, split) for split in (SPLITS[:2] if option == "limit" else SPLITS[1:2])])
+    kept = pd.concat([rows_of(prepared, split).table() for split in (SPLITS[:2] if option == "limit" else SPLITS[1:2])])
     shares = rows["label"][100:].value_counts(normalize=True)
     assert len(kept) == 150
     for index, label in enumerate("abcdef"):
@@ -130,7 +132,7 @@ def test_the_classes_keep_the_order_of_the_file_even_when_the_rows_arrive_sorted
     prepared = prepare("mine", dataset, 0)
     assert (prepared.target.labels, prepared.target.raw) == (("third", "first", "second"), ("c", "a", "b"))
     truth = dict(table().itertuples(index=False))
-    assert all("cab"[row.label] == truth[row.text] for row in rows_of(prepared, "train").itertuples())
+    assert all("cab"[row.label] == truth[row.text] for row in rows_of(prepared, "train").table().itertuples())
 
 
 def test_without_a_list_the_classes_are_sorted(data: Path) -> None:
@@ -167,7 +169,7 @@ def test_numbers_are_spread_evenly_over_their_range(data: Path) -> None:
     assert (prepared.target.labels, prepared.target.outputs) == (None, 1)
     tenths = np.quantile(rows["label"], np.linspace(0, 1, 11)[1:-1])
     for split in ("validation", "test"):
-        counts = np.bincount(np.digitize(rows_of(prepared, split)["label"], tenths), minlength=10)
+        counts = np.bincount(np.digitize(rows_of(prepared, split).labels, tenths), minlength=10)
         assert abs(counts - prepared.rows[split] / 10).max() <= 2.5, split
 
 
@@ -238,8 +240,8 @@ def test_a_corrupt_image_is_refused_by_its_path(data: Path, damage: str) -> None
     whole = (data / "train/b/1.png").read_bytes()
     (data / "train/b/1.png").write_bytes({"empty": b"", "text": b"no image", "cut": whole[:-400]}[damage])
     told = refusal(ImageFolder(kind="image_folder", path="."))
-    assert told.startswith("Row train/b/1.png: the image cannot be read (")
-    assert told.endswith("). Replace the file or take it out.")
+    reasons = {"empty": "is an empty file", "text": "has no known format", "cut": "cannot be read ("}
+    assert told.startswith(f"Row train/b/1.png: the picture {reasons[damage]}")
 
 
 def test_a_home_that_cannot_be_written_is_refused(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,3 +250,91 @@ def test_a_home_that_cannot_be_written_is_refused(data: Path, monkeypatch: pytes
         monkeypatch.setenv("GRAFT_HOME", str(place))
         told = refusal(csv(data, table()))
         assert told.startswith(f"GRAFT_HOME={place} cannot be written (")
+
+
+# What belongs together.
+
+
+def test_rows_of_one_group_never_lie_on_both_sides(data: Path) -> None:
+    rows = table(300).assign(patient=[f"p{n % 60}" for n in range(300)])
+    columns = {"text": "text", "group": "patient"}
+    for seed in range(3):
+        prepared = prepare("mine", csv(data, rows, columns=columns, validation=0.2), seed)
+        whose = dict(zip(rows["text"], rows["patient"], strict=True))
+        groups = [{whose[text] for text in texts(prepared, split)} for split in SPLITS]
+        assert not groups[0] & groups[1] | groups[0] & groups[2] | groups[1] & groups[2]
+        assert sum(prepared.rows.values()) == 300
+        assert abs(prepared.rows["test"] - 75) <= 5
+
+
+def test_nearly_the_same_texts_never_lie_on_both_sides(data: Path) -> None:
+    rng = np.random.default_rng(0)
+    words = [f"word{n}" for n in range(400)]
+    first = [" ".join(rng.choice(words, 12)) for _ in range(150)]
+    again = [text.upper().replace(" ", ", ", 3) + "!" for text in first[:60]]
+    rows = pd.DataFrame({"text": first + again, "label": ["a", "b"] * 105})
+    prepared = prepare("mine", csv(data, rows, validation=0.2), 0)
+    for one, two in zip(first, again, strict=False):
+        assert len({split for split in SPLITS if {one, two} & texts(prepared, split)}) == 1
+
+
+def test_nearly_the_same_pictures_never_lie_on_both_sides(data: Path) -> None:
+    rng = np.random.default_rng(0)
+    for n in range(40):
+        blocks = Image.fromarray(rng.integers(0, 256, (9, 9, 3), dtype=np.uint8))
+        image = blocks.resize((90, 90), Image.Resampling.BICUBIC)
+        folder = data / "train" / "ab"[n % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        image.save(folder / f"{n}.png")
+        image.save(folder / f"{n}-again.jpg", quality=70)
+    prepared = prepare("mine", ImageFolder(kind="image_folder", path=".", validation=0.2), 0)
+    places = {row: split for split in SPLITS for row in rows_of(prepared, split)["row_id"]}
+    assert len(places) == 80
+    for row, place in places.items():
+        if row.endswith(".png"):
+            assert place == places[row.replace(".png", "-again.jpg")]
+    assert set(places.values()) == set(SPLITS)
+
+
+def test_what_source_train_shares_with_its_test_is_left_out_and_counted(data: Path) -> None:
+    rows = table(100).assign(split="train")
+    held = rows[:7].assign(split="test", label="c")
+    prepared = prepare("mine", csv(data, pd.concat([rows, held]), split_column="split"), 0)
+    assert (prepared.left_out, prepared.rows["test"]) == (7, 7)
+    assert prepared.rows["train"] + prepared.rows["validation"] == 93
+
+
+def test_a_source_read_in_many_parts_gives_the_same_as_at_once(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = pd.concat([table(200), table(20)])
+    whole = prepare("mine", csv(data, rows), 0)
+    monkeypatch.setattr("tasks.datasets.tables.CHUNK", 13)
+    parts = prepare("other", csv(data, rows), 0)
+    assert parts.folder != whole.folder
+    assert (parts.hashes, parts.rows) == (whole.hashes, whole.rows)
+    assert all(content(parts, split) == content(whole, split) for split in SPLITS)
+
+
+def test_several_labels_a_row_become_marks_in_the_order_of_the_classes(data: Path) -> None:
+    names = [["red"], ["big", "red"], [], ["old"], ["big"]]
+    rows = pd.DataFrame(
+        {"text": [f"row {n} has {n * n}" for n in range(200)], "label": ["|".join(names[n % 5]) for n in range(200)]}
+    )
+    prepared = prepare("mine", csv(data, rows, target="multilabel", labels=["red", "old", "big"]), 0)
+    assert (prepared.target.kind, prepared.target.labels) == ("multilabel", ("red", "old", "big"))
+    truth = dict(zip(rows["text"], rows["label"], strict=True))
+    for split in SPLITS:
+        found = rows_of(prepared, split)
+        assert found.labels.shape == (prepared.rows[split], 3)
+        for text, marks in zip(found["text"], found.labels, strict=True):
+            own = {label for label, mark in zip(("red", "old", "big"), marks, strict=True) if mark}
+            assert own == set(truth[text].split("|")) - {""}
+    told = refusal(csv(data, rows, target="multilabel", labels=["red", "old"]))
+    assert told == "Row row:2: label 'big' is outside the classes. Valid: red, old."
+
+
+def test_a_label_column_of_endless_values_is_refused_before_memory_is_gone(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.intake.MOST_CLASSES", 50)
+    told = refusal(csv(data, table().assign(label=range(200))))
+    assert told.startswith("The labels have more than 50 different values. Is it the right column?")

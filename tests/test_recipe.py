@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from tasks.compose import load
-from tasks.recipe import Recipe, Schedule
+from tasks.recipe import UNTRAINED, Recipe, Schedule
 
 EXPERIMENTS = [
     "tickets_lora",
@@ -22,7 +22,7 @@ EXPERIMENTS = [
     "digits_scratch",
     "imagenet10_lora",
 ]
-TOLD = {"about", "name", "model", "gate"}  # what names and judges, but does not train
+TOLD = {"about", "name", "model", "gate", *UNTRAINED}  # what names, tells and judges, but does not train
 
 
 def leaves(model: BaseModel, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -172,7 +172,7 @@ def refusal(experiment: str, field: str, source: str, name: str) -> str:
 
 def test_text_for_an_image_backbone_is_refused_and_the_other_way_round() -> None:
     told = refusal("tickets_lora", "backbone", "imagenet10_lora", "backbone")
-    assert "backbone 'timm' takes image, but data set kind 'csv' gives text. Choose another backbone" in told
+    assert "backbone 'timm' takes image, but data set kind 'table' gives text. Choose another backbone" in told
     told = refusal("tickets_lora", "dataset", "digits_lora", "dataset")
     assert "backbone 'transformers' takes text, but data set kind 'digits' gives image" in told
 

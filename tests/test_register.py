@@ -27,7 +27,7 @@ from tasks.train import train
 
 pytest_plugins = ["made"]
 
-ALL = ["tickets", "digits", "adapted", "numbers"]
+ALL = ["tickets", "digits", "adapted", "numbers", "colours"]
 KINDS = {".safetensors", ".json", ".py", ".yaml", ".txt", ""}  # "": MLmodel and registered_model_meta, both YAML
 ELSEWHERE = """
 import json, sys
@@ -88,6 +88,10 @@ def test_a_version_loads_in_a_fresh_process_without_a_network_and_answers_alike(
         assert got == pytest.approx(scored, abs=1e-5)
     if loaded.made.data.target.labels is None:
         assert loaded.answers["score"].tolist() == pytest.approx(wanted["prediction"].tolist(), abs=1e-5)
+        return
+    if loaded.made.data.target.kind == "multilabel":
+        assert [list(own) for own in loaded.answers["labels"]] == [list(own) for own in wanted["prediction"]]
+        assert loaded.answers["probabilities"].map(lambda shares: 0 < min(shares) <= max(shares) < 1).all()
         return
     assert loaded.answers["label"].tolist() == wanted["prediction"].tolist()
     for confidence, shares in zip(loaded.answers["confidence"], loaded.answers["probabilities"], strict=True):
@@ -175,7 +179,7 @@ def _ready(name: str) -> Trained:
     data = prepare(recipe.model, recipe.dataset, recipe.seed)
     work, run_id = workspace(recipe, data)
     trained = train(recipe, data, work, run_id)
-    card = evaluate(trained.folder, data, ("accuracy",), work / "results")
+    card = evaluate(trained.folder, data, {"test": ("accuracy",)}, work / "results")
     return Trained(recipe, data, trained, card, work, run_id)
 
 

@@ -1,6 +1,5 @@
 """Image networks: any model of timm, pretrained or not, and Graft's own CNN."""
 
-import io
 import json
 import random
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from tasks.backbones.keymaps import KEY_MAPS
 from tasks.backbones.network import Batch, Network, Rows, by_block
 from tasks.backbones.weights import FolderWeights, HubWeights, PackageWeights, Weights, explained
 from tasks.frozen import Frozen, GraftError
+from tasks.pictures import open_picture
 from tasks.results import Target
 from tasks.scratch import ImageCNN
 
@@ -57,9 +57,7 @@ class ImageNetwork(Network):
         return pixels
 
     def _open(self, file: bytes) -> Any:
-        from PIL import Image
-
-        return Image.open(io.BytesIO(file)).convert("L" if self.data_config["input_size"][0] == 1 else "RGB")
+        return open_picture(file, self.data_config["input_size"][0])
 
     def describe(self, folder: Path) -> None:
         (folder / "data.json").write_text(json.dumps({"data": self.data_config, "arguments": self.arguments}))
@@ -76,6 +74,9 @@ class TimmBackbone(Frozen):
     image_size: int | None = Field(None, ge=32, description="pixels a side; the weights' own if not given")
     scale: tuple[float, float] = Field((0.35, 1.0), description="share of the picture that a training crop keeps")
     flip: float = Field(0.5, ge=0, le=1, description="how often a training picture is mirrored")
+    pretrained_on: tuple[str, ...] | None = Field(
+        None, description="the published collections that the weights were trained on; not known if not given"
+    )
 
     accepts: ClassVar[Literal["text", "image"]] = "image"
     pretrained: ClassVar[bool] = True

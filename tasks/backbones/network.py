@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 Rows = Mapping[str, Sequence[Any]]  # columns `text` (and `text_pair`) or `image`, all of one length
@@ -36,9 +38,16 @@ class Network(ABC):
     def describe(self, folder: Path) -> None:
         """Write all that `rebuild` needs, the weights apart, into a folder."""
 
-    def lengths(self, rows: Rows) -> list[int] | None:
-        """Tokens of each row, or None where all inputs have one size."""
-        return None
+    def ready(self, rows: Rows, content: str | None = None) -> Rows:
+        """The rows in the form that is cheapest to encode again and again: texts as tokens.
+
+        With the hash of their `content`, the tokens are kept on disk for the next run.
+        """
+        return rows
+
+    def lengths(self, rows: Rows) -> NDArray[np.int64]:
+        """[N] tokens of each row; 0 where all inputs have one size."""
+        return np.zeros(len(next(iter(rows.values()))), np.int64)
 
     def logits(self, batch: Batch) -> Tensor:
         """[B, K] logits, or [B, 1] for a number."""
@@ -88,12 +97,11 @@ def logits_of(network: Network, rows: Rows, batch_size: int = 64, done: Callable
     Batches are made of rows of similar length, so that padding costs little.
     """
     network.module.eval()
-    count = len(next(iter(rows.values())))
-    lengths = network.lengths(rows) or [0] * count
-    order = sorted(range(count), key=lambda row: lengths[row])
+    rows = network.ready(rows)
+    order = np.argsort(network.lengths(rows), kind="stable").tolist()
     device = next(network.module.parameters()).device
     parts = []
-    for start in range(0, count, batch_size):
+    for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
         batch = network.encode({name: [column[row] for row in chosen] for name, column in rows.items()})
         parts.append(network.logits({name: tensor.to(device) for name, tensor in batch.items()}).float().cpu())

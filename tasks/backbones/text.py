@@ -1,12 +1,17 @@
 """Text networks: any sequence classifier of transformers, pretrained or not, and Graft's own Transformer."""
 
+import hashlib
 import inspect
+import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -16,6 +21,9 @@ from tasks.backbones.weights import HubWeights, PackageWeights, Weights, explain
 from tasks.frozen import Frozen, GraftError
 from tasks.results import Target
 from tasks.scratch import TextTransformer
+from tasks.tokens import Ragged, tokenised
+
+PROBLEMS = {"class": "single_label_classification", "multilabel": "multi_label_classification", "number": "regression"}
 
 
 @dataclass
@@ -26,15 +34,40 @@ class TextNetwork(Network):
     max_length: int
 
     def encode(self, rows: Rows, seeds: Sequence[int] | None = None) -> Batch:
-        batch = self._tokens(rows, padding=True, return_tensors="pt")
+        rows = self.ready(rows)
+        tokens = {name: [ids.tolist() for ids in own] for name, own in rows.items()}
+        batch = self.tokenizer.pad(tokens, return_tensors="pt")
         return {name: batch[name] for name in self.tokenizer.model_input_names if name in batch}
 
-    def lengths(self, rows: Rows) -> list[int]:
-        return [len(ids) for ids in self._tokens(rows)["input_ids"]]
+    def ready(self, rows: Rows, content: str | None = None) -> Rows:
+        if "input_ids" in rows:
+            return rows
+        mark = f"{content}-{self._mark()}" if content else None
+        return tokenised(rows, self._tokens, mark)
 
-    def _tokens(self, rows: Rows, **options: Any) -> Any:
+    def lengths(self, rows: Rows) -> NDArray[np.int64]:
+        tokens = cast(Ragged, self.ready(rows)["input_ids"])
+        return tokens.lengths
+
+    def _tokens(self, rows: Rows) -> dict[str, list[list[int]]]:
         pair = list(rows["text_pair"]) if "text_pair" in rows else None
-        return self.tokenizer(list(rows["text"]), pair, truncation=True, max_length=self.max_length, **options)
+        found = self.tokenizer(list(rows["text"]), pair, truncation=True, max_length=self.max_length)
+        return {name: found[name] for name in ("input_ids", "token_type_ids") if name in found}
+
+    def _mark(self) -> str:
+        """16 hex digits of all that decides how a text is tokenised, the libraries' versions included."""
+        import tokenizers
+        import transformers
+
+        digest = hashlib.sha256(f"{self.max_length} {transformers.__version__} {tokenizers.__version__}".encode())
+        with tempfile.TemporaryDirectory() as folder:
+            self.tokenizer.save_pretrained(folder)
+            for file in sorted(Path(folder).iterdir()):
+                told = json.loads(file.read_text()) if file.suffix == ".json" else file.read_bytes().hex()
+                if isinstance(told, dict):  # the last call's settings are kept in it too
+                    told = {key: value for key, value in told.items() if key not in ("truncation", "padding")}
+                digest.update(json.dumps([file.name, told], sort_keys=True).encode())
+        return digest.hexdigest()[:16]
 
     def logits(self, batch: Batch) -> Tensor:
         out = self.module(**batch)
@@ -110,7 +143,7 @@ def _config(place: str, options: dict[str, Any], target: Target, tokenizer: Any)
         num_labels=target.outputs,
         id2label=dict(enumerate(names)),
         label2id={name: index for index, name in enumerate(names)},
-        problem_type="single_label_classification" if target.labels else "regression",
+        problem_type=PROBLEMS[target.kind],
         **options,
     )
     config.pad_token_id = tokenizer.pad_token_id
@@ -175,8 +208,8 @@ class ScratchTransformer(Frozen):
 
     def load(self, target: Target, rows: Rows, pretrained: bool = False) -> Network:
         """A new network with a tokenizer trained on the rows given."""
-        texts = [*rows["text"], *rows.get("text_pair", [])]
-        return self._network(_train_tokenizer(texts, self.vocabulary), target)
+        columns = [rows[name] for name in ("text", "text_pair") if name in rows]
+        return self._network(_train_tokenizer(columns, self.vocabulary), target)
 
     def rebuild(self, folder: Path, target: Target) -> Network:
         """The same network from what `describe` wrote, its weights still to be loaded."""
@@ -193,7 +226,7 @@ class ScratchTransformer(Frozen):
         return TextNetwork(module, ("head",), by_block(module, blocks, ("head",)), tokenizer, self.max_length)
 
 
-def _train_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
+def _train_tokenizer(columns: Sequence[Sequence[str]], vocabulary: int) -> Any:
     """A WordPiece tokenizer; the same texts give the same one in any process."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
@@ -209,11 +242,11 @@ def _train_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
     trained = tokenizer(models.WordPiece(unk_token="[UNK]"))
     # The trainer numbers the letters inside words in the order of a hash map, which differs from process to process,
     # and settles ties between merges by these numbers. As special tokens they come first, in the order given.
-    first = [*special.values(), *_letters_inside(trained, texts)]
+    first = [*special.values(), *_letters_inside(trained, chain(*columns))]
     trainer = trainers.WordPieceTrainer(
         vocab_size=vocabulary, min_frequency=2, special_tokens=first, show_progress=False
     )
-    trained.train_from_iterator(texts, trainer)
+    trained.train_from_iterator(chain(*columns), trainer)
     ids: dict[str, int] = trained.get_vocab()
     model = tokenizer(models.WordPiece(ids, unk_token="[UNK]"))
     model.post_processor = processors.TemplateProcessing(
@@ -224,7 +257,7 @@ def _train_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=model, model_input_names=["input_ids", "attention_mask"], **special)
 
 
-def _letters_inside(tokenizer: Any, texts: Sequence[str]) -> list[str]:
+def _letters_inside(tokenizer: Any, texts: Iterable[str]) -> list[str]:
     """`##x` for every letter that follows another one in a word, sorted."""
     spaced = {word for text in texts for word in text.split()}
     words = (tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(word)) for word in spaced)

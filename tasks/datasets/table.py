@@ -1,0 +1,80 @@
+"""One table of texts, pairs of texts, or paths of pictures: CSV, TSV, JSONL, Parquet or a saved `datasets` folder."""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+from pydantic import Field
+
+from tasks import runtime
+from tasks.datasets.spec import LABEL, ROW, DatasetSpec, Source
+from tasks.datasets.tables import Columns, read_chunks
+from tasks.frozen import GraftError
+
+SPLITS = ("train", "test")
+
+
+class Table(DatasetSpec):
+    """A file with a row per example; a folder saved by `datasets` is one too.
+
+    A saved folder with several splits gives its `train` and `test`.
+    """
+
+    kind: Literal["table"]
+    path: str
+    test_path: str | None = Field(None, description="the file with the test rows, where they are in one of their own")
+    package: str | None = Field(None, description="the file lies in this installed Python package, not in GRAFT_DATA")
+    columns: Columns = Columns(text="text")
+    split_column: str | None = Field(None, description="a column whose cells are train or test")
+    separator: str = Field("|", min_length=1, description="between the labels of one cell (target multilabel)")
+    image_root: str | None = Field(None, description="where the pictures' paths start; beside the table if not given")
+    encoding: str = "utf-8"
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return self.columns.inputs
+
+    def read(self) -> Source:
+        path = self._place(self.path)
+        origin = f"{self.package}/{self.path}" if self.package else self.path
+        if self.split_column:
+            return Source({split: partial(self._marked, path, split) for split in SPLITS}, origin)
+        files = {"train": path} | ({"test": self._place(self.test_path)} if self.test_path else {})
+        if (path / "dataset_dict.json").is_file():
+            files = {split: path / split for split in SPLITS if (path / split).is_dir()}
+        named = {split: "row" if split == "train" else split for split in files}
+        return Source({split: partial(self._rows, file, named[split]) for split, file in files.items()}, origin)
+
+    def _place(self, path: str) -> Path:
+        return runtime.package_folder(self.package) / path if self.package else runtime.data_path(path)
+
+    def _marked(self, path: Path, split: str) -> Iterator[pd.DataFrame]:
+        """The rows whose cell in `split_column` is the split; a cell that names neither is an error."""
+        for rows in self._rows(path, "row", {str(self.split_column): "split"}):
+            if unknown := sorted(set(rows["split"]) - set(SPLITS)):
+                raise GraftError(f"{path}: column {self.split_column!r} holds {unknown[0]!r}. Valid: train, test.")
+            yield rows[rows["split"] == split].drop(columns="split").reset_index(drop=True)
+
+    def _rows(self, path: Path, name: str, also: Mapping[str, str] | None = None) -> Iterator[pd.DataFrame]:
+        for rows in self.columns.pick(read_chunks(path, encoding=self.encoding), str(path), name, also):
+            if self.columns.image:
+                cells = zip(rows[ROW], rows["image"], strict=True)
+                rows["image"] = [self._picture(path, row, cell) for row, cell in cells]
+            if self.target == "multilabel":
+                rows[LABEL] = [self._labels(cell) for cell in rows[LABEL]]
+            yield rows
+
+    def _labels(self, cell: str | list[str]) -> list[str]:
+        parts = cell.split(self.separator) if isinstance(cell, str) else [str(part) for part in cell]
+        return [part.strip() for part in parts if part.strip()]
+
+    def _picture(self, table: Path, row: str, cell: str | bytes) -> bytes:
+        if isinstance(cell, bytes):
+            return cell
+        root = runtime.data_path(self.image_root) if self.image_root else table.parent
+        try:
+            return (root / cell).read_bytes()
+        except OSError as error:
+            raise GraftError(f"Row {row}: picture {cell!r} cannot be read ({error.strerror}) below {root}.") from error
