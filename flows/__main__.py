@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -48,6 +48,34 @@ def show(experiment: Experiment, overrides: Overrides = None) -> None:
 
 
 @app.command()
+def init(
+    data: Annotated[str, typer.Argument(help="a CSV, TSV, JSONL or Parquet file, a saved folder, or one of pictures")],
+    label: Annotated[list[str] | None, typer.Option(help="the label's column; several for columns of 0 and 1")] = None,
+    text: Annotated[str | None, typer.Option(help="the column of texts")] = None,
+    pair: Annotated[str | None, typer.Option(help="the column of second texts")] = None,
+    image: Annotated[str | None, typer.Option(help="the column of pictures, or of their paths")] = None,
+    target: Annotated[
+        Literal["class", "multilabel", "number"] | None, typer.Option(help="what the label is, if it is not seen right")
+    ] = None,
+    test: Annotated[str | None, typer.Option(help="a table of its own with the test rows")] = None,
+    encoding: Annotated[str | None, typer.Option(help="of a text file, if it is not seen right")] = None,
+    name: Annotated[str | None, typer.Option(help="of the data set; the file's if not given")] = None,
+    to: Annotated[Path | None, typer.Option(help="the folder for both files; configs/ if not given")] = None,
+    force: Annotated[bool, typer.Option("--force", help="write over files that exist")] = False,
+    json: Json = False,
+) -> None:
+    """Look at your data and write its data set file and an experiment, ready to run.
+
+    What cannot be seen is an error that names the flag which decides. The first 100,000 rows are looked at.
+    """
+    from flows import init as looking
+    from tasks.survey.roles import Wanted
+
+    wanted = Wanted(text=text, pair=pair, image=image, label=tuple(label or ()), target=target)
+    looking.main(data, wanted, test, encoding, name, to, force, json)
+
+
+@app.command()
 def check(
     data: Annotated[str, typer.Argument(help="a data set or an experiment by name, or a path that ends in .yaml")],
     overrides: Overrides = None,
@@ -80,6 +108,48 @@ def finetune(experiment: Experiment, overrides: Overrides = None, json: Json = F
     from flows.finetune import run
 
     report.show(run(recipe), as_json=json)
+
+
+@app.command()
+def plan(experiment: Experiment, overrides: Overrides = None, json: Json = False) -> None:
+    """Try a run out and tell what all of it will take: seconds, memory, disk, the batch size that fits, what trains.
+
+    Some real steps, evaluation batches and a registration, all thrown away; rows, tokens and checks are kept.
+    """
+    from flows.quiet import hush_bars
+    from tasks.compose import load
+
+    recipe = load(experiment, overrides or [])
+    hush_bars()
+    from flows import plan as planning
+
+    planning.show(planning.planned(recipe), as_json=json)
+
+
+@app.command()
+def glue(
+    tasks: Annotated[str, typer.Option(help="all, or names with commas: cola,sst2,mrpc,stsb,qqp,mnli,qnli,rte,wnli")],
+    method: Annotated[str, typer.Option(help="a method from `graft list`")] = "lora",
+    backbone: Annotated[str, typer.Option(help="a backbone from `graft list`, or a path ending in .yaml")] = "minilm",
+    seeds: Annotated[str, typer.Option(help="whole numbers with commas")] = "0,1,2",
+    overrides: Overrides = None,
+    start_from_mnli: Annotated[
+        bool, typer.Option("--start-from-mnli", help="rte, mrpc and stsb start from what mnli's run trained")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Fine-tune on GLUE's tasks, each with every seed; one table with the average. Exit code 1 if a run failed.
+
+    What is done is not done again: the same command goes on with what is missing.
+    """
+    from flows.quiet import hush_bars
+    from tasks.benchmark import asked
+
+    suite = asked(tasks, method, backbone, seeds, overrides or [], start_from_mnli)
+    hush_bars()
+    from flows import glue as running
+
+    raise SystemExit(running.main(suite, json))
 
 
 @app.command()

@@ -3,7 +3,7 @@
 import json
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tasks import compose
+from tasks import compose, tracking
 from tasks.check import check
 from tasks.checks.refused import Usable, refused
 from tasks.datasets import Dataset
@@ -20,6 +20,7 @@ from tasks.findings import Checked
 from tasks.frozen import GraftError
 from tasks.prepare import prepare
 from tasks.recipe import Recipe
+from tasks.register import champion_data
 from tasks.results import Prepared
 
 COLORS = {"error": "red", "warning": "yellow", "note": "cyan", "ok": "green", "skipped": "dim"}
@@ -29,14 +30,16 @@ USUAL = {  # the backbone and the method that look at a data set given alone, th
 }
 
 
-def passed(data: Prepared, recipe: Recipe, champion: Mapping[str, Any] | None = None) -> Checked:
-    """The checks as a flow's first task after `prepare`, their table in Prefect, and the data let pass or stopped.
+def passed(data: Prepared, recipe: Recipe, run_id: str) -> Checked:
+    """The checks as a flow's first task after `prepare`, their table in Prefect and MLflow, and the data let pass.
 
     Raises:
         GraftError: there are errors that the data set does not allow.
     """
-    checked = check(data, recipe, champion)
+    checked = check(data, recipe, champion_data(recipe.model))
     artifact(checked)
+    tracking.add_table(run_id, "checks", rows(checked))
+    tracking.keep_summary(run_id, checked.summary)
     checked.require()
     return checked
 

@@ -8,13 +8,15 @@ from pathlib import Path
 
 from prefect import flow
 
+from flows.check import passed
 from tasks import runtime, tracking
 from tasks.evaluate import evaluate
 from tasks.frozen import Frozen, GraftError
 from tasks.prepare import prepare
 from tasks.recipe import Recipe
-from tasks.register import champion_folder, promote, register
+from tasks.register import champion_folder, model_folder, promote, register, run_of
 from tasks.results import Checkpoint, Prepared, Registered, Scorecard, Verdict
+from tasks.saved import check_start
 from tasks.steps import step
 from tasks.train import train
 
@@ -32,26 +34,44 @@ class Result(Frozen):
 
 @flow(name="finetune", flow_run_name="{recipe.name}-{recipe.method.kind}-{recipe.seed}")
 def finetune(recipe: Recipe) -> Result:
-    """Prepare, train, evaluate, register; promote only through the gate."""
+    """Prepare, check, train, evaluate, register; promote only through the gate."""
     began = time.perf_counter()
     recipe.backbone.check()
+    recipe, start = started(recipe)
     data = prepare(recipe.model, recipe.dataset, recipe.seed)
-    prepared = time.perf_counter() - began
+    prepared = time.perf_counter()
     work, run_id = workspace(recipe, data)
     with tracking.failing(run_id):
-        trained = train(recipe, data, work, run_id)
-        card = evaluate(trained.folder, data, recipe.dataset.all_scored, work / "results")
+        passed(data, recipe, run_id)
+        checked = time.perf_counter()
+        trained = train(recipe, data, work, run_id, start)
+        card = evaluate(trained.folder, data, recipe.dataset, work / "results")
         registered = register(recipe, data, trained, card, work, run_id)
         verdict = judge(recipe, data, card, work)
         if verdict.passed:
             promote(registered)
-    seconds = {"prepare": prepared, "train": trained.seconds, "evaluate": card.seconds, "register": registered.seconds}
+    seconds = {"prepare": prepared - began, "check": checked - prepared, "train": trained.seconds}
+    seconds |= {"evaluate": card.seconds, "register": registered.seconds}
     tracking.end(run_id, "FINISHED", verdict=str(verdict), reasons=" ".join(verdict.reasons))
     shutil.rmtree(work)  # all of it is in the registry now; the same recipe again is a new run
     return Result(
         recipe=recipe, trained=trained, card=card, registered=registered, verdict=verdict,
         seconds=seconds | {"total": time.perf_counter() - began},
     )  # fmt: skip
+
+
+def started(recipe: Recipe) -> tuple[Recipe, Path | None]:
+    """The recipe with `start_from` as a run's id, and the saved model of that run, if there is one to start from.
+
+    Raises:
+        GraftError: there is no such run or version, or its backbone or method is another.
+    """
+    if recipe.start_from is None:
+        return recipe, None
+    recipe = recipe.model_copy(update={"start_from": run_of(recipe.start_from)})
+    folder = model_folder(str(recipe.start_from))
+    check_start(recipe, folder)
+    return recipe, folder
 
 
 def workspace(recipe: Recipe, data: Prepared) -> tuple[Path, str]:
@@ -70,7 +90,7 @@ def judge(recipe: Recipe, data: Prepared, card: Scorecard, work: Path) -> Verdic
     if folder is None:
         return recipe.gate.judge(card, None)
     try:
-        champion = evaluate(folder, data, recipe.dataset.all_scored, work / "champion")
+        champion = evaluate(folder, data, recipe.dataset, work / "champion")
     except GraftError as error:
         return Verdict(passed=False, reasons=(f"The champion cannot be scored on these rows: {error}",))
     return recipe.gate.judge(card, champion)

@@ -45,7 +45,7 @@ def main() -> None:
 
 def _table(results: list[Result]) -> Table:
     headline = results[0].card.headline
-    columns = ("experiment", "rows", f"{headline} ± 95 %", "trained", "seconds", "model")
+    columns = ("experiment", "rows", f"{headline} ± 95 %", "seen in pretraining", "trained", "seconds", "model")
     table = Table(*columns, title="Few labels: what transfer gives", box=None, header_style="dim", title_justify="left")
     for result in results:
         trained, registered = result.trained, result.registered
@@ -53,6 +53,7 @@ def _table(results: list[Result]) -> Table:
             result.recipe.name,
             str(FEW[result.recipe.model]),
             str(result.card.score),
+            result.card.pretraining_overlap,
             f"{trained.trained_weights:,}",
             f"{result.seconds['total']:.0f}",
             f"{registered.name}/{registered.version}" + (" champion" if result.verdict.passed else ""),

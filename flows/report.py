@@ -9,6 +9,12 @@ from rich.table import Table
 
 from flows.finetune import Result
 
+OVERLAP = {
+    "yes": "[yellow]the trunk's pretraining saw this data: the score shows that the machinery works, not transfer[/]",
+    "no": "none known between this data and what the trunk was pretrained on",
+    "unknown": "it is not known whether the trunk's pretraining saw this data (part_of, pretrained_on)",
+}
+
 
 def as_object(result: Result) -> dict[str, object]:
     """The result as one JSON object."""
@@ -21,6 +27,7 @@ def as_object(result: Result) -> dict[str, object]:
         "model_uri": result.registered.uri,
         "verdict": {"passed": result.verdict.passed, "reasons": list(result.verdict.reasons)},
         "metrics": {name: measured.model_dump() for name, measured in result.card.metrics.items()},
+        "pretraining_overlap": result.card.pretraining_overlap,
         "seconds": {stage: round(seconds, 2) for stage, seconds in result.seconds.items()},
         "trained_weights": {"adapter": trained.adapter_weights, "head": trained.head_weights},
         "total_weights": trained.total_weights,
@@ -42,6 +49,7 @@ def panel(result: Result) -> Panel:
     rows.add_column()
     scores = ", ".join(f"{name} {measured}" for name, measured in card.metrics.items())
     rows.add_row("score", f"[bold]{scores}[/] (95 % over {card.rows} test rows)")
+    rows.add_row("overlap", OVERLAP[card.pretraining_overlap])
     share = trained.trained_weights / trained.total_weights
     rows.add_row(
         "trained",

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Mapping
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -14,25 +13,27 @@ from torch import Tensor
 
 from tasks import plots, runtime, saved
 from tasks.backbones.network import Network, logits_of
-from tasks.datasets.spec import ROW
+from tasks.datasets.spec import ROW, DatasetSpec
 from tasks.frozen import GraftError
 from tasks.metrics import calibration_error, class_table, interval, score
 from tasks.objective import answers
+from tasks.overlap import pretraining_overlap
 from tasks.prepare import inputs_of, rows_of
-from tasks.results import Measured, Prepared, Scorecard, Target
+from tasks.results import Measured, Overlap, Prepared, Scorecard, Target
 from tasks.rows import Rows
 from tasks.screen import bar
 from tasks.steps import step
 
 
 @step
-def evaluate(model: Path, data: Prepared, scored: Mapping[str, tuple[str, ...]], out: Path) -> Scorecard:
+def evaluate(model: Path, data: Prepared, dataset: DatasetSpec, out: Path) -> Scorecard:
     """Load a saved model and score it; tables and pictures go to the folder `out`.
 
     Args:
         model: the folder of a saved model.
         data: the rows.
-        scored: the splits to score, `test` among them, each with its metrics; one that the data lacks is left out.
+        dataset: says which splits are scored by which metrics (one that the data lacks is left out), and which
+            collections the rows come from.
         out: where the scorecard, the predictions and the pictures go.
 
     Raises:
@@ -46,13 +47,15 @@ def evaluate(model: Path, data: Prepared, scored: Mapping[str, tuple[str, ...]],
     out.mkdir(parents=True, exist_ok=True)
     measured: dict[str, Measured] = {}
     logits: dict[str, Tensor] = {}
-    for split, metrics in scored.items():
+    for split, metrics in dataset.all_scored.items():
         if split in data.rows:
             logits[split] = _answer(loaded.network, data, split)
             measured |= _measure(rows_of(data, split).labels, logits[split], data.target, split, metrics)
             name = "predictions" if split == "test" else f"predictions_{split}"
             _predictions(rows_of(data, split), logits[split], data.target).to_parquet(out / f"{name}.parquet")
-    card = _card(data, logits["test"], scored["test"][0], measured, out)
+    recipe = loaded.recipe
+    overlap = pretraining_overlap(recipe.backbone, dataset, recipe.method.pretrained)
+    card = _card(data, logits["test"], dataset.scored[0], measured, overlap, out)
     (out / "scorecard.json").write_text(json.dumps(card.model_dump(mode="json", exclude={"folder"}), indent=1))
     plots.draw(rows_of(data, "test").labels, logits["test"].numpy(), data.target, out)
     return card.model_copy(update={"seconds": time.perf_counter() - began})
@@ -78,7 +81,9 @@ def _measure(
     return measured
 
 
-def _card(data: Prepared, logits: Tensor, headline: str, measured: dict[str, Measured], out: Path) -> Scorecard:
+def _card(
+    data: Prepared, logits: Tensor, headline: str, measured: dict[str, Measured], overlap: Overlap, out: Path
+) -> Scorecard:
     truth, labels = rows_of(data, "test").labels, data.target.labels
     one_class = data.target.kind == "class"
     return Scorecard(
@@ -88,6 +93,7 @@ def _card(data: Prepared, logits: Tensor, headline: str, measured: dict[str, Mea
         classes=tuple(class_table(truth, answers(data.target, logits).numpy(), labels)) if labels else (),
         rows=len(truth),
         test_hash=data.hashes["test"],
+        pretraining_overlap=overlap,
         folder=out,
     )
 

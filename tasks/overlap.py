@@ -1,11 +1,8 @@
 """Whether a backbone's pretraining saw a data set, as far as their files say."""
 
-from typing import Literal
-
 from tasks.backbones import Backbone
 from tasks.datasets.spec import DatasetSpec
-
-Overlap = Literal["yes", "no", "unknown"]
+from tasks.results import Overlap
 
 
 def pretraining_overlap(backbone: Backbone, dataset: DatasetSpec, from_pretrained: bool = True) -> Overlap:
@@ -29,7 +26,6 @@ def pretraining_overlap(backbone: Backbone, dataset: DatasetSpec, from_pretraine
     """
     if not (backbone.pretrained and from_pretrained):
         return "no"
-    seen = getattr(backbone, "pretrained_on", None)
-    if seen is None or dataset.part_of is None:
+    if backbone.pretrained_on is None or dataset.part_of is None:
         return "unknown"
-    return "yes" if set(seen) & set(dataset.part_of) else "no"
+    return "yes" if set(backbone.pretrained_on) & set(dataset.part_of) else "no"

@@ -14,7 +14,9 @@ from tasks.gates import Gate
 from tasks.methods import Method
 
 # Fields of a data set or a backbone that say something about it, or what is accepted, but change no weight.
-UNTRAINED = {"allow", "allow_other_counts", "show_examples", "part_of", "pretrained_on"}
+UNTRAINED = {"allow", "allow_other_counts", "board", "counts", "show_examples", "part_of", "pretrained_on"}
+
+HEAD_ONLY = {"scratch", "linear_probe"}  # methods that take nothing from another run: they begin at random weights
 
 
 class Schedule(Frozen):
@@ -61,6 +63,11 @@ class Recipe(Frozen):
     schedule: Schedule = Schedule()
     gate: Gate = Gate()
     seed: int = Field(0, ge=0, lt=2**31)
+    start_from: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9][\w.-]*(/\d+)?$",
+        description="a trained model to start from, its head apart: an MLflow run's id, or name/version",
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -76,11 +83,20 @@ class Recipe(Frozen):
             )
         if self.schedule.class_weights and self.dataset.target == "number":
             raise ValueError("schedule.class_weights is for classes, but the data set's target is a number")
+        if self.start_from and self.method.kind in HEAD_ONLY:
+            raise ValueError(
+                f"start_from brings what another run trained outside its head, which method {self.method.kind!r} has "
+                "no use for. Use method=lora, bitfit or full, the one of that run, or leave start_from out"
+            )
         return self
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits of all that decides what is trained; names, descriptions and the gate do not."""
+        """16 hex digits of all that decides what is trained; names, descriptions and the gate do not.
+
+        `start_from` counts as it is written. A fine-tune turns name/version into the id of the run that made it first,
+        so that what it records is the same for both.
+        """
         told = {"about"}
         identity = self.model_dump(
             mode="json",

@@ -53,7 +53,7 @@ def register(
     numbers |= {"weights/head": trained.head_weights, "seconds/train": trained.seconds}
     if card.calibration_error is not None:
         numbers["test/calibration_error"] = card.calibration_error
-    tracking.add_results(run_id, numbers, card.folder)
+    tracking.add_results(run_id, numbers, card.folder, pretraining_overlap=card.pretraining_overlap)
     with tracking.explained(), console.status("saving the model"):
         version = _version_of(recipe.model, run_id)  # a crash after registering: that version is this run's
         uri = "" if version else _log_model(recipe, data, trained, run_id)
@@ -125,15 +125,29 @@ def promote(candidate: Registered) -> None:
 
 def champion_folder(name: str) -> Path | None:
     """The saved model of the champion on this machine's disk, or None if there is no champion."""
+    version = _champion(name)
+    return _downloaded(version) if version else None
+
+
+def champion_data(name: str) -> dict[str, Any] | None:
+    """The summary of the rows that the champion was trained on; None if there is no champion, or none was kept."""
+    version = _champion(name)
+    return tracking.summary_of(version.run_id) if version else None
+
+
+def _champion(name: str) -> Any:
     try:
-        version = tracking.client().get_model_version_by_alias(name, CHAMPION)
+        return tracking.client().get_model_version_by_alias(name, CHAMPION)
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
         raise
+
+
+def _downloaded(version: Any) -> Path:
     mlflow.set_tracking_uri(runtime.tracking_uri())
     with tracking.explained():
-        place = mlflow.artifacts.download_artifacts(f"models:/{name}/{version.version}")
+        place = mlflow.artifacts.download_artifacts(f"models:/{version.name}/{version.version}")
     return Path(place) / "artifacts" / "model"
 
 
@@ -158,10 +172,28 @@ def model_folder(ref: str) -> Path:
             f"{ref!r} is no registered model with a champion, no version of one (name/3), and no run with one in "
             f"{runtime.tracking_uri()}. Models there: {', '.join(known) or 'none yet'}."
         )
-    mlflow.set_tracking_uri(runtime.tracking_uri())
+    return _downloaded(found[0])
+
+
+def run_of(ref: str) -> str:
+    """The id of the run that `name/version` came from; a run's id is given back.
+
+    Raises:
+        GraftError: there is none, or only a name was given: a champion moves. The error lists the model's versions.
+    """
+    if re.fullmatch("[0-9a-f]{32}", ref):
+        return ref
+    name, _, number = ref.partition("/")
     with tracking.explained():
-        place = mlflow.artifacts.download_artifacts(f"models:/{found[0].name}/{found[0].version}")
-    return Path(place) / "artifacts" / "model"
+        versions = {int(v.version): v.run_id for v in tracking.client().search_model_versions(f"name = '{name}'")}
+    if not number or int(number) not in versions:
+        there = ", ".join(f"{name}/{version}" for version in sorted(versions)) or "none"
+        wrong = "is no version" if number else "names no version, and a champion moves"
+        raise GraftError(
+            f"{ref!r} {wrong}. Give name/version, or an MLflow run's id. Versions of {name!r} in "
+            f"{runtime.tracking_uri()}: {there}."
+        )
+    return str(versions[int(number)])
 
 
 def load_model(name: str, version: str | None = None) -> Any:

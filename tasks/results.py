@@ -7,6 +7,8 @@ from pydantic import model_validator
 
 from tasks.frozen import Frozen
 
+Overlap = Literal["yes", "no", "unknown"]
+
 
 class Target(Frozen):
     """What a model answers: one of `labels` in their fixed order, any number of them, or a number (labels is None)."""
@@ -80,7 +82,11 @@ class Measured(Frozen):
 
 
 class Scorecard(Frozen):
-    """What a model scored on fixed rows; `headline` names the first of `metrics`."""
+    """What a model scored on fixed rows; `headline` names the first of `metrics`.
+
+    `pretraining_overlap`: whether the trunk's pretraining saw the collections that the rows come from (see
+    `tasks.overlap`).
+    """
 
     headline: str
     metrics: dict[str, Measured]
@@ -88,6 +94,7 @@ class Scorecard(Frozen):
     classes: tuple[dict[str, float | str], ...]
     rows: int
     test_hash: str
+    pretraining_overlap: Overlap
     folder: Path
     seconds: float = 0.0
 

@@ -13,6 +13,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -20,8 +21,11 @@ from torch import Tensor
 from tasks.backbones.network import Network, Rows
 from tasks.checkpoint import pack
 from tasks.frozen import GraftError
-from tasks.recipe import Recipe
+from tasks.methods import in_head
+from tasks.recipe import UNTRAINED, Recipe
 from tasks.results import Target
+
+LOOSE = {"about", "learning_rate", "dropout"}  # of a method: what changes neither the shape nor the meaning of weights
 
 
 @dataclass
@@ -59,11 +63,13 @@ def restore(network: Network, state: dict[str, Tensor], what: str) -> None:
         own[name].copy_(tensor)
 
 
-def begin(folder: Path, recipe: Recipe, target: Target, inputs: Rows) -> Model:
+def begin(folder: Path, recipe: Recipe, target: Target, inputs: Rows, start: Path | None = None) -> Model:
     """Load the backbone, keep its description and frozen weights in a new folder, and adapt it.
 
+    `start` is the folder of a saved model whose trained weights, its head's apart, are the first ones.
+
     Raises:
-        GraftError: the weights cannot be had, the method does not fit, or the disk is full.
+        GraftError: the weights cannot be had, the method or `start` does not fit, or the disk is full.
     """
     network = recipe.backbone.load(target, inputs, pretrained=recipe.method.pretrained)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -72,6 +78,8 @@ def begin(folder: Path, recipe: Recipe, target: Target, inputs: Rows) -> Model:
         (made / "backbone").mkdir()
         network.describe(made / "backbone")
         recipe.method.adapt(network)
+        if start:
+            take_over(network, start)
         trained = trained_state(network)
         frozen = {name: tensor for name, tensor in network.module.state_dict().items() if name not in trained}
         (made / "frozen.safetensors").write_bytes(pack(frozen))
@@ -83,6 +91,58 @@ def begin(folder: Path, recipe: Recipe, target: Target, inputs: Rows) -> Model:
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return Model(recipe, target, network)
+
+
+def check_start(recipe: Recipe, folder: Path) -> None:
+    """Compare a recipe with that of the saved model it starts from; quick, without any weights.
+
+    Raises:
+        GraftError: they do not fit (see `check_fit`).
+    """
+    check_fit(recipe, Recipe.model_validate_json((folder / "recipe.json").read_text()))
+
+
+def check_fit(recipe: Recipe, source: Recipe) -> None:
+    """Whether a recipe can start from what another one trained.
+
+    Raises:
+        GraftError: backbone or method differ in what gives the weights their shapes and their meaning.
+    """
+    for part, free in (("backbone", UNTRAINED | {"about"}), ("method", LOOSE)):
+        own, other = (getattr(one, part).model_dump(mode="json", exclude=free) for one in (recipe, source))
+        keys = [key for key in {**other, **own} if own.get(key) != other.get(key)]
+        if keys:
+            there, here = (", ".join(f"{part}.{key}={given.get(key)}" for key in keys) for given in (other, own))
+            raise GraftError(
+                f"start_from {recipe.start_from!r} ({source.name}) has {there}, but this recipe has {here}. "
+                f"Take the same {part}, or start from another run."
+            )
+
+
+def take_over(network: Network, folder: Path) -> None:
+    """Put a saved model's trained weights and buffers, its head's apart, into an adapted network.
+
+    Raises:
+        GraftError: names or shapes differ, or the frozen weights are not the same.
+    """
+    frozen, trained = _read(folder / "frozen.safetensors"), _read(folder / "trained.safetensors")
+    own, moving = network.module.state_dict(), trained_state(network).keys()
+    for what, state, names in (("frozen", frozen, own.keys() - moving), ("trained", trained, moving)):
+        kept, wanted = ({name for name in all_ if not in_head(name, network.head)} for all_ in (state, names))
+        odd = sorted((kept ^ wanted) | {name for name in kept & wanted if own[name].shape != state[name].shape})
+        if odd:
+            raise GraftError(
+                f"The {what} weights of the model to start from do not fit this network: {len(odd)} differ in name or "
+                f"shape, the first is {odd[0]}. Take the same backbone and method, or start from another run."
+            )
+        for name in sorted(kept):
+            if what == "trained":
+                own[name].copy_(state[name])
+            elif not torch.equal(own[name], state[name]):
+                raise GraftError(
+                    f"The model to start from was trained on other weights of the same backbone: {name} differs. "
+                    "Start from a run on the weights that are there now."
+                )
 
 
 def reopen(folder: Path) -> Model:

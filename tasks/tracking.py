@@ -1,9 +1,11 @@
 """One MLflow run per fine-tune: its parameters, data, curves and pictures. Explicit ids, no hidden active run."""
 
+import hashlib
 import json
 import re
+import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
 from tasks import runtime
 from tasks.checkpoint import disk_error, write_file
@@ -20,6 +23,7 @@ from tasks.recipe import Recipe
 from tasks.results import Prepared
 
 BATCH = 1000  # metrics in one request, the server's own limit
+SUMMARY = "data_summary.json"  # an artifact
 LONGEST = 500  # characters of a parameter; MLflow refuses much longer ones
 
 
@@ -58,14 +62,15 @@ def begin(recipe: Recipe, data: Prepared, file: Path) -> str:
 
 def _create(recipe: Recipe, data: Prepared) -> str:
     name = f"{recipe.name}-{recipe.method.kind}-{recipe.seed}"
-    run_id: str = client().create_run(_experiment(recipe.model), run_name=name).info.run_id
+    run_id: str = client().create_run(experiment(recipe.model), run_name=name).info.run_id
     params = [Param(key, value[:LONGEST]) for key, value in flat(recipe.model_dump(mode="json"))]
     tags = {
         "graft.experiment": recipe.name,
         "graft.fingerprint": recipe.fingerprint,
         "graft.method": recipe.method.kind,
         "graft.data": data.origin,
-    }
+        "graft.hashes": hashes_of(data),
+    } | ({"graft.start_from": recipe.start_from} if recipe.start_from else {})
     for start in range(0, len(params), 100):
         client().log_batch(run_id, params=params[start : start + 100])
     client().log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
@@ -73,7 +78,13 @@ def _create(recipe: Recipe, data: Prepared) -> str:
     return run_id
 
 
-def _experiment(name: str) -> str:
+def hashes_of(data: Prepared) -> str:
+    """16 hex digits of the rows of all splits."""
+    return hashlib.sha256(json.dumps(data.hashes, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def experiment(name: str) -> str:
+    """The id of the experiment of this name, made if there is none."""
     found = client().get_experiment_by_name(name)
     if found is not None and found.lifecycle_stage != "active":
         raise GraftError(f"MLflow's experiment {name!r} is deleted. Restore it, or choose another name with model=.")
@@ -149,19 +160,52 @@ class Metrics:
         self._waiting = []
 
 
-def add_results(run_id: str, numbers: Mapping[str, float], files: Path) -> None:
-    """A finished run's numbers and its folder of tables and pictures."""
+def add_results(run_id: str, numbers: Mapping[str, float], files: Path, **tags: str) -> None:
+    """A finished run's numbers, its tags, and its folder of tables and pictures."""
     now = time.time_ns() // 1_000_000
     with explained():
-        client().log_batch(run_id, metrics=[Metric(name, value, now, 0) for name, value in numbers.items()])
+        metrics = [Metric(name, value, now, 0) for name, value in numbers.items()]
+        client().log_batch(run_id, metrics=metrics, tags=_tags(tags))
         client().log_artifacts(run_id, str(files))
+
+
+def add_table(run_id: str, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Flat rows of one form as the artifact `<name>.json`, which MLflow's page shows as a table.
+
+    Given again it is replaced, where MLflow's own `log_table` would append.
+    """
+    table = {"columns": list(rows[0]), "data": [list(row.values()) for row in rows]}
+    mark = json.dumps([{"path": f"{name}.json", "type": "table"}])
+    with explained():
+        client().log_dict(run_id, table, f"{name}.json")
+        client().set_tag(run_id, MLFLOW_LOGGED_ARTIFACTS, mark)
+
+
+def keep_summary(run_id: str, summary: Mapping[str, Any]) -> None:
+    """Keep what `tasks.checks.drift` compares later data with."""
+    with explained():
+        client().log_dict(run_id, dict(summary), SUMMARY)
+
+
+def summary_of(run_id: str) -> dict[str, Any] | None:
+    """What `keep_summary` kept, or None if the run has none."""
+    with explained():
+        if not any(file.path == SUMMARY for file in client().list_artifacts(run_id)):
+            return None
+        with tempfile.TemporaryDirectory() as folder:
+            found: dict[str, Any] = json.loads(Path(client().download_artifacts(run_id, SUMMARY, folder)).read_text())
+    return found
 
 
 def end(run_id: str, status: str, **tags: str) -> None:
     """Close a run: FINISHED, FAILED or KILLED."""
     with explained():
-        client().log_batch(run_id, tags=[RunTag(f"graft.{name}", value) for name, value in tags.items()])
+        client().log_batch(run_id, tags=_tags(tags))
         client().set_terminated(run_id, status)
+
+
+def _tags(tags: Mapping[str, str]) -> list[RunTag]:
+    return [RunTag(f"graft.{name}", value) for name, value in tags.items()]
 
 
 @contextmanager

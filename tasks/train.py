@@ -27,8 +27,10 @@ from tasks.steps import step
 
 
 @step
-def train(recipe: Recipe, data: Prepared, work: Path, run_id: str) -> Checkpoint:
+def train(recipe: Recipe, data: Prepared, work: Path, run_id: str, start: Path | None = None) -> Checkpoint:
     """Train a recipe on prepared rows, from the last checkpoint in `work` if there is one.
+
+    `start` is the folder of the saved model of `recipe.start_from`; it is read at step 0 alone.
 
     Raises:
         GraftError: the method does not fit, the loss is no number, the disk is full, or the recipe runs already.
@@ -38,7 +40,7 @@ def train(recipe: Recipe, data: Prepared, work: Path, run_id: str) -> Checkpoint
         return Checkpoint.model_validate_json(receipt.read_text())
     try:
         with FileLock(work / "train.lock", timeout=0):
-            done = Training(recipe, data, work, run_id).run()
+            done = Training(recipe, data, work, run_id, start).run()
     except Timeout as error:
         raise GraftError(
             f"Another process trains this recipe now (in {work}). Wait for it, or change seed=."
@@ -50,8 +52,8 @@ def train(recipe: Recipe, data: Prepared, work: Path, run_id: str) -> Checkpoint
 class Training:
     """A training under way. What changes while it runs is in `progress` and the module, and so in a checkpoint."""
 
-    def __init__(self, recipe: Recipe, data: Prepared, work: Path, run_id: str) -> None:
-        self.recipe, self.target, self.work = recipe, data.target, work
+    def __init__(self, recipe: Recipe, data: Prepared, work: Path, run_id: str, start: Path | None = None) -> None:
+        self.recipe, self.target, self.work, self.start = recipe, data.target, work, start
         self.rows, self.validation = rows_of(data, "train"), rows_of(data, "validation")
         self.metrics = tracking.Metrics(run_id, work / "metrics.jsonl")
         torch.manual_seed(recipe.seed)
@@ -76,7 +78,7 @@ class Training:
         if resumed:
             return saved.reopen(folder).network
         shutil.rmtree(folder, ignore_errors=True)  # a start that was killed: it holds no weights that train
-        return saved.begin(folder, self.recipe, self.target, inputs_of(self.rows)).network
+        return saved.begin(folder, self.recipe, self.target, inputs_of(self.rows), self.start).network
 
     def _place(self) -> None:
         """Put the module on the device, with its optimizer."""
@@ -101,6 +103,10 @@ class Training:
         with bar("train", self.steps, self.progress.step) as shown:
             while self.progress.step < self.steps and not self._stopped():
                 self._epoch(shown)
+        return self.finish()
+
+    def finish(self) -> Checkpoint:
+        """Make the kept epoch's weights the model, and note what it answers."""
         checkpoint.write_file(self.work / "model" / "trained.safetensors", checkpoint.pack(self.progress.best_state))
         receipt = self._receipt()
         self._probe()
@@ -118,8 +124,8 @@ class Training:
         self.recipe.method.train_mode(self.network)
         kept = began = time.perf_counter()
         for inputs, labels in self.feed.epoch(batches, seed, epoch, first):
-            rate = self._rate()
-            loss = self._update(inputs, labels, rate)
+            rate = self.rate()
+            loss = self.update(inputs, labels, rate)
             now = time.perf_counter()
             done.seconds, began, speed = done.seconds + now - began, now, len(labels) / (now - began)
             done.step, done.rows = done.step + 1, done.rows + len(labels)
@@ -128,16 +134,17 @@ class Training:
             )
             shown.advance(f"loss {loss:.3f}  {done.rows / done.seconds:.0f} rows/s")
             if now - kept > runtime.checkpoint_seconds() and done.step % self.per_epoch:
-                self._keep()
+                self.keep()
                 kept = began = time.perf_counter()
         shown.advance("validating", steps=0)
         self._validate(epoch + 1)
-        self._keep()
+        self.keep()
 
-    def _rate(self) -> float:
+    def rate(self) -> float:
+        """The learning rate of the next step."""
         return self.recipe.method.learning_rate * self.recipe.schedule.rate(self.progress.step, self.steps)
 
-    def _update(self, inputs: dict[str, Tensor], labels: Tensor, rate: float) -> float:
+    def update(self, inputs: dict[str, Tensor], labels: Tensor, rate: float) -> float:
         """One optimizer step, the first one watched. Returns the batch's loss."""
         device, module = self.accelerator.device, self.network.module
         with self.accelerator.autocast():
@@ -171,7 +178,7 @@ class Training:
         keep_last = self.recipe.schedule.keep == "last"
         self.progress.judge(epoch, value, loss, saved.trained_state(self.network), keep_last)
 
-    def _keep(self) -> None:
+    def keep(self) -> None:
         """A checkpoint; then the metrics up to it can be sent, since no step before it will run again."""
         resume.save(self.work, self.network, self.optimizer, self.progress)
         self.metrics.ship()

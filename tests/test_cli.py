@@ -139,7 +139,7 @@ def test_a_corrupt_picture_is_named_before_any_run(
     (tmp_path / "mine.yaml").write_text(PICTURES)
     monkeypatch.setenv("GRAFT_DATA", str(tmp_path))
 
-    _refused(graft("finetune", tmp_path / "mine.yaml"), "Row train/dog/4.png: the image cannot be read", home)
+    _refused(graft("finetune", tmp_path / "mine.yaml"), "Row train/dog/4.png: the picture has no known format", home)
 
 
 def test_a_home_that_cannot_be_made_is_explained(graft: Graft, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from tasks.datasets import Dataset
 from tasks.frozen import GraftError
 from tasks.methods import Full, Lora
 
-RECIPE = "name, about, model, dataset, backbone, method, schedule, gate, seed"
+RECIPE = "name, about, model, dataset, backbone, method, schedule, gate, seed, start_from"
 LORA = "about, learning_rate, kind, rank, alpha, dropout, targets, layers, dora, rslora"
 METHODS = "bitfit, full, linear_probe, lora, lora_top3, scratch"
 EXPERIMENT = "experiments/tickets_lora.yaml: "
@@ -131,7 +131,7 @@ def test_a_file_is_read_anew_so_that_overrides_never_reach_the_next_recipe() -> 
         ("method.kind=lra", "method.kind is 'lra'. Valid: scratch, linear_probe, bitfit, lora, full."),
         ("backbone.library=tim", "library is 'tim'. Valid: transformers, timm, scratch_transformer, scratch_cnn."),
         ("backbone.weights.kind=web", "backbone.weights.kind is 'web'. Valid: hub, folder, package."),
-        ("dataset.kind=tsv", "override: dataset.kind is 'tsv'. Valid: table, glue, image_folder, digits."),
+        ("dataset.kind=tsv", "override: dataset.kind is 'tsv'. Valid: table, glue, image_folder, hub_images, digits."),
         ("method={rank: 4}", "method.kind is missing. Valid: scratch, linear_probe, bitfit, lora, full."),
         ("backbone.weights={}", "backbone.weights.kind is missing. Valid: hub, folder, package."),
         # A field that is missing, a metric that is unknown, a revision that moves.
@@ -216,7 +216,9 @@ def test_a_file_that_is_no_yaml_mapping_is_told_in_one_line(tmp_path: Path, cont
 def test_a_catalogue_file_is_checked_by_itself_with_the_same_words() -> None:
     with pytest.raises(GraftError, match=r"^f\.yaml: unknown key 'pth'\. Did you mean 'path'\? Valid: about, target"):
         check(Dataset, {"kind": "table", "path": "x", "pth": "y"}, "f.yaml")
-    with pytest.raises(GraftError, match=r"^f\.yaml: kind is missing\. Valid: table, glue, image_folder, digits\.$"):
+    with pytest.raises(
+        GraftError, match=r"^f\.yaml: kind is missing\. Valid: table, glue, image_folder, hub_images, digits\.$"
+    ):
         check(Dataset, {}, "f.yaml")
 
 

@@ -84,8 +84,12 @@ def test_every_backbone_goes_with_a_data_set_that_it_accepts(backbone: str) -> N
     assert recipe.backbone == found
 
 
-def test_every_data_set_has_an_experiment() -> None:
-    assert {load(name).model for name in EXPERIMENTS} == set(names("datasets"))
+@pytest.mark.parametrize("dataset", names("datasets"))
+def test_every_data_set_goes_with_an_experiment(dataset: str) -> None:
+    _, found = entry("dataset", dataset)
+    experiment = "tickets_lora" if getattr(found, "accepts", "") == "text" else "imagenet10_lora"
+    recipe = load(experiment, [f"dataset={dataset}"])
+    assert (recipe.dataset, recipe.model) == (found, dataset)
 
 
 def test_there_is_no_file_that_nothing_reads() -> None:

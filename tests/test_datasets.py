@@ -179,7 +179,7 @@ def child(plan: list[dict[str, str]]) -> list[dict[str, Any]]:
     mrpc = yaml.safe_load((package_folder("configs") / "datasets" / "mrpc.yaml").read_text())
     answers: list[dict[str, Any]] = []
     for overrides in plan:
-        dataset = Glue.model_validate(mrpc | {"hub": mrpc["hub"] | overrides})
+        dataset = Glue.model_validate(mrpc | {"hub": mrpc["hub"] | overrides, "counts": {}})
         try:
             found = dataset.read()
         except GraftError as error:

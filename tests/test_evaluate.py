@@ -147,16 +147,16 @@ def test_a_model_with_other_classes_is_refused(
     data: Prepared = digits.data.model_copy(update={"target": Target(labels=labels)})
 
     with pytest.raises(GraftError, match=r"answers .* but the test rows hold"):
-        evaluate(untrained, data, {"test": ("accuracy",)}, tmp_path / "out")
+        evaluate(untrained, data, digits.result.recipe.dataset, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_an_untrained_model_guesses_and_a_damaged_one_is_refused(untrained: Path, digits: Made, tmp_path: Path) -> None:
-    card = evaluate(untrained, digits.data, {"test": ("accuracy",)}, tmp_path / "out")
+    card = evaluate(untrained, digits.data, digits.result.recipe.dataset, tmp_path / "out")
     assert card.score.value < 0.35
     assert card.seconds > 0
 
     file = untrained / "trained.safetensors"
     file.write_bytes(file.read_bytes()[:-8])
     with pytest.raises(GraftError, match=r"trained\.safetensors cannot be read"):
-        evaluate(untrained, digits.data, {"test": ("accuracy",)}, tmp_path / "again")
+        evaluate(untrained, digits.data, digits.result.recipe.dataset, tmp_path / "again")

@@ -45,7 +45,7 @@ def test_a_finetune_leaves_receipts_a_champion_and_no_work_folder(at_home: Path,
     assert result.verdict.passed
     assert result.verdict.reasons[-1] == "There is no champion yet."
     assert (result.registered.name, result.registered.version) == ("tickets", 1)
-    assert set(result.seconds) == {"prepare", "train", "evaluate", "register", "total"}
+    assert set(result.seconds) == {"prepare", "check", "train", "evaluate", "register", "total"}
     assert result.seconds["total"] >= sum(result.seconds.values()) - result.seconds["total"]
     assert (result.trained.epochs, result.trained.resumed_at) == (2, None)
     assert list((at_home / "runs").glob("tickets_scratch-*")) == []
@@ -98,7 +98,7 @@ def test_the_champion_is_scored_anew_on_the_candidates_rows(at_home: Path, digit
     data = prepare(recipe.model, recipe.dataset, recipe.seed)
     folder = champion_folder("digits")
     assert folder is not None
-    card = evaluate(folder, data, {"test": ("accuracy",)}, tmp_path / "card")
+    card = evaluate(folder, data, recipe.dataset, tmp_path / "card")
     verdict = judge(recipe, data, card, tmp_path)
 
     assert card.rows != digits.result.card.rows
@@ -212,7 +212,7 @@ def test_with_a_server_the_flow_and_its_tasks_are_seen_there_completed(
     assert flow_run.state_name == "Completed"
     assert flow_run.parameters["recipe"]["model"] == "seen"
     names = {task.name.rpartition("-")[0] for task in tasks if task.flow_run_id == flow_run.id}
-    assert names == {"prepare", "train", "evaluate", "register", "judge", "promote"}
+    assert names == {"prepare", "check", "train", "evaluate", "register", "judge", "promote"}
     assert {task.state_name for task in tasks} == {"Completed"}
 
 

@@ -19,6 +19,7 @@ def card(value: float, headline: str = "accuracy", rows: str = "same") -> Scorec
         classes=(),
         rows=414,
         test_hash=rows,
+        pretraining_overlap="unknown",
         folder=Path("nowhere"),
     )
 

@@ -179,7 +179,7 @@ def _ready(name: str) -> Trained:
     data = prepare(recipe.model, recipe.dataset, recipe.seed)
     work, run_id = workspace(recipe, data)
     trained = train(recipe, data, work, run_id)
-    card = evaluate(trained.folder, data, {"test": ("accuracy",)}, work / "results")
+    card = evaluate(trained.folder, data, recipe.dataset, work / "results")
     return Trained(recipe, data, trained, card, work, run_id)
 
 

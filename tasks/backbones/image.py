@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tasks.backbones.keymaps import KEY_MAPS
 from tasks.backbones.network import Batch, Network, Rows, by_block
-from tasks.backbones.weights import FolderWeights, HubWeights, PackageWeights, Weights, explained
+from tasks.backbones.weights import FolderWeights, HubWeights, PackageWeights, PretrainedOn, Weights, explained
 from tasks.frozen import Frozen, GraftError
 from tasks.pictures import open_picture
 from tasks.results import Target
@@ -74,9 +74,7 @@ class TimmBackbone(Frozen):
     image_size: int | None = Field(None, ge=32, description="pixels a side; the weights' own if not given")
     scale: tuple[float, float] = Field((0.35, 1.0), description="share of the picture that a training crop keeps")
     flip: float = Field(0.5, ge=0, le=1, description="how often a training picture is mirrored")
-    pretrained_on: tuple[str, ...] | None = Field(
-        None, description="the published collections that the weights were trained on; not known if not given"
-    )
+    pretrained_on: PretrainedOn = None
 
     accepts: ClassVar[Literal["text", "image"]] = "image"
     pretrained: ClassVar[bool] = True
@@ -190,6 +188,7 @@ class ScratchCNN(Frozen):
 
     accepts: ClassVar[Literal["text", "image"]] = "image"
     pretrained: ClassVar[bool] = False
+    pretrained_on: ClassVar[tuple[str, ...]] = ()
 
     def check(self) -> None:
         """Nothing is fetched."""

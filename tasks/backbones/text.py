@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from tasks import runtime
 from tasks.backbones.network import Batch, Network, Rows, by_block
-from tasks.backbones.weights import HubWeights, PackageWeights, Weights, explained
+from tasks.backbones.weights import HubWeights, PackageWeights, PretrainedOn, Weights, explained
 from tasks.frozen import Frozen, GraftError
 from tasks.results import Target
 from tasks.scratch import TextTransformer
@@ -90,6 +90,7 @@ class TransformersBackbone(Frozen):
     about: str = ""
     weights: Weights
     max_length: int = Field(128, ge=4, description="tokens kept of a row (both texts of a pair together)")
+    pretrained_on: PretrainedOn = None
 
     accepts: ClassVar[Literal["text", "image"]] = "text"
     pretrained: ClassVar[bool] = True
@@ -202,6 +203,7 @@ class ScratchTransformer(Frozen):
 
     accepts: ClassVar[Literal["text", "image"]] = "text"
     pretrained: ClassVar[bool] = False
+    pretrained_on: ClassVar[tuple[str, ...]] = ()
 
     def check(self) -> None:
         """Nothing is fetched."""

@@ -12,6 +12,11 @@ from tasks import hub, runtime
 from tasks.frozen import Frozen, GraftError
 from tasks.runtime import package_folder
 
+PretrainedOn = Annotated[
+    tuple[str, ...] | None,
+    Field(description="the published collections that the weights were trained on; not known if not given"),
+]
+
 
 class HubWeights(Frozen):
     """A repository on the hub."""

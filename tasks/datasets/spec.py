@@ -1,8 +1,8 @@
 """What every data set says of itself, and what reading it gives: plain rows by split, chunk by chunk."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 from pydantic import Field, field_validator, model_validator
@@ -110,6 +110,10 @@ class DatasetSpec(Frozen):
         """Every split that is scored with its metrics, `test` first."""
         return {"test": self.scored} | self.more_scored
 
+    def named(self, raw: Iterable[str]) -> dict[str, str]:
+        """Classes as the data writes them, each with its readable name."""
+        return {label: label for label in raw}
+
     def read(self) -> Source:
         """Open the source.
 
@@ -127,7 +131,7 @@ def target_of(spec: DatasetSpec, source: Source, seen: set[str]) -> Target:
     """
     if spec.target == "number":
         return Target(kind="number", labels=None)
-    labels: dict[Any, str] = spec.labels or {raw: raw for raw in source.classes or sorted(seen)}
+    labels = spec.labels or spec.named(source.classes or sorted(seen))
     if len(labels) < 2:
         raise GraftError(f"The training rows hold one class only ({', '.join(labels)}). At least two are needed.")
     return Target(kind=spec.target, labels=tuple(labels.values()), raw=tuple(labels))

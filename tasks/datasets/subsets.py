@@ -41,6 +41,10 @@ class Subset(DatasetSpec):
             raise ValueError(f"classes names {twice!r} twice")
         return self
 
+    def named(self, raw: Iterable[str]) -> dict[str, str]:
+        plain = super().named(raw)
+        return plain | short_names(plain)
+
     def chosen(self, known: Sequence[str], origin: str) -> tuple[str, ...]:
         """The labels, as the data writes them, that `classes` means; all that are known if it is not given.
 

@@ -14,6 +14,7 @@ from tasks.datasets.tables import Columns, read_chunks
 from tasks.frozen import GraftError
 
 SPLITS = ("train", "test")
+PICTURES = 256  # so many are in memory at once
 
 
 class Table(DatasetSpec):
@@ -31,6 +32,9 @@ class Table(DatasetSpec):
     separator: str = Field("|", min_length=1, description="between the labels of one cell (target multilabel)")
     image_root: str | None = Field(None, description="where the pictures' paths start; beside the table if not given")
     encoding: str = "utf-8"
+    delimiter: str | None = Field(
+        None, min_length=1, max_length=1, description="between the cells of a CSV, where it is no comma: ; or a tab"
+    )
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -58,7 +62,9 @@ class Table(DatasetSpec):
             yield rows[rows["split"] == split].drop(columns="split").reset_index(drop=True)
 
     def _rows(self, path: Path, name: str, also: Mapping[str, str] | None = None) -> Iterator[pd.DataFrame]:
-        for rows in self.columns.pick(read_chunks(path, encoding=self.encoding), str(path), name, also):
+        chunks = read_chunks(path, encoding=self.encoding, delimiter=self.delimiter)
+        found = self.columns.pick(chunks, str(path), name, also)
+        for rows in _parts(found) if self.columns.image else found:
             if self.columns.image:
                 cells = zip(rows[ROW], rows["image"], strict=True)
                 rows["image"] = [self._picture(path, row, cell) for row, cell in cells]
@@ -78,3 +84,10 @@ class Table(DatasetSpec):
             return (root / cell).read_bytes()
         except OSError as error:
             raise GraftError(f"Row {row}: picture {cell!r} cannot be read ({error.strerror}) below {root}.") from error
+
+
+def _parts(tables: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """The same rows in tables of `PICTURES` rows at most."""
+    for table in tables:
+        for start in range(0, len(table), PICTURES):
+            yield table.iloc[start : start + PICTURES].reset_index(drop=True)

@@ -5,6 +5,7 @@ import itertools
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -69,7 +70,7 @@ class Columns(Frozen):
                     f"{origin} has no column {missing[0]!r}. It has: {', '.join(map(str, table.columns))}. "
                     "Set `columns:` in the data set's file."
                 )
-            rows = pd.DataFrame({own: table[given].map(_cell) for given, own in kept.items()}, dtype=object)
+            rows = pd.DataFrame({own: table[given].map(plain) for given, own in kept.items()}, dtype=object)
             ids = range(done + 1, done + len(rows) + 1)
             if len(several) > 1:
                 rows[LABEL] = _marked(table[several], [f"{split}:{line}" for line in ids])
@@ -78,7 +79,7 @@ class Columns(Frozen):
             yield rows.reset_index(drop=True)
 
 
-def _cell(cell: Any) -> Any:
+def plain(cell: Any) -> Any:
     """Strings without space around them, numbers as strings, a missing cell empty; lists and bytes as they are."""
     if isinstance(cell, str):
         return cell.strip()
@@ -91,7 +92,7 @@ def _cell(cell: Any) -> Any:
 
 def _marked(marks: pd.DataFrame, ids: list[str]) -> list[list[str]]:
     """The names of the columns that hold a 1, for every row."""
-    cells = marks.map(_cell)
+    cells = marks.map(plain)
     valid = cells.isin(["0", "1", "0.0", "1.0", "True", "False"])
     if not valid.all(axis=None):
         row, column = next(
@@ -108,10 +109,13 @@ def read_table(path: Path) -> pd.DataFrame:
     return pd.concat(read_chunks(path), ignore_index=True)
 
 
-def read_chunks(path: Path, header: bool = True, encoding: str = "utf-8") -> Iterator[pd.DataFrame]:
+def read_chunks(
+    path: Path, header: bool = True, encoding: str = "utf-8", delimiter: str | None = None
+) -> Iterator[pd.DataFrame]:
     """A CSV, TSV (quotes are plain characters in it, as in GLUE's), JSONL or Parquet file, or a saved `datasets` split.
 
     Without a `header` the columns are named by their number, from "1". A table without rows gives one empty chunk.
+    A `delimiter` stands between the cells of a CSV or TSV, whose quotes then have the meaning that a CSV's have.
 
     Raises:
         GraftError: the file is missing, of another kind, or would be misread.
@@ -119,6 +123,10 @@ def read_chunks(path: Path, header: bool = True, encoding: str = "utf-8") -> Ite
     if path.suffix not in READERS and not path.is_dir():
         raise GraftError(f"{path.name!r} is of no known kind. Valid endings: {', '.join(READERS)}, or a saved folder.")
     reader = _saved if (path / "state.json").is_file() else READERS.get(path.suffix, _csv)
+    if delimiter:
+        if reader is not _csv:
+            raise GraftError(f"delimiter is {delimiter!r}, but {path.name!r} is no CSV or TSV. Leave delimiter out.")
+        reader = partial(_csv, delimiter=delimiter)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header would lose cells
@@ -136,10 +144,10 @@ def read_chunks(path: Path, header: bool = True, encoding: str = "utf-8") -> Ite
         raise GraftError(f"{path} cannot be read as a table: {reason}.") from error
 
 
-def _csv(path: Path, header: bool, encoding: str) -> Iterator[pd.DataFrame]:
-    tab = path.suffix == ".tsv"
+def _csv(path: Path, header: bool, encoding: str, delimiter: str | None = None) -> Iterator[pd.DataFrame]:
+    tab = path.suffix == ".tsv" and not delimiter
     options: dict[str, Any] = {"sep": "\t", "quoting": csv.QUOTE_NONE, "lineterminator": "\n"} if tab else {}
-    options |= {} if header else {"header": None}
+    options |= ({"sep": delimiter} if delimiter else {}) | ({} if header else {"header": None})
     with pd.read_csv(
         path, dtype=str, keep_default_na=False, index_col=False, encoding=encoding, chunksize=CHUNK, **options
     ) as chunks:

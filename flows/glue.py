@@ -1,0 +1,157 @@
+"""GLUE as one flow: a child run for each task and seed, and one table with published rows beside ours."""
+
+import hashlib
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from prefect import flow
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from flows.suite import Outcome, run_all
+from tasks import benchmark, standings, suites, tracking
+from tasks.benchmark import TAUGHT, TEACHER, Suite
+from tasks.frozen import Frozen, GraftError
+from tasks.overlap import pretraining_overlap
+from tasks.recipe import Recipe
+from tasks.standings import Standings
+
+WHOLE = {"task", "score", "seeds", "rows", "seen", "settings"}  # columns that are not broken over lines
+
+
+class Report(Frozen):
+    """The table, the children, and the suite's run in MLflow."""
+
+    standings: Standings
+    children: tuple[Outcome, ...]
+    run_id: str
+
+    @property
+    def failed(self) -> tuple[Outcome, ...]:
+        """The children without a result."""
+        return tuple(child for child in self.children if child.done is None)
+
+
+class Unfinished(GraftError):
+    """Children of a suite failed; the `report` has the others."""
+
+    def __init__(self, report: Report) -> None:
+        names = ", ".join(f"{child.recipe.model} (seed {child.recipe.seed})" for child in report.failed)
+        super().__init__(f"Failed: {names}. The same command goes on with what is missing.")
+        self.report = report
+
+
+def taught(recipe: Recipe, so_far: Sequence[Outcome]) -> Recipe:
+    """The recipe with the adapter of the same seed's MNLI run as its start.
+
+    Raises:
+        GraftError: that run failed.
+    """
+    if recipe.model not in TAUGHT:
+        return recipe
+    (teacher,) = (one for one in so_far if one.recipe.model == TEACHER and one.recipe.seed == recipe.seed)
+    if teacher.done is None:
+        raise GraftError(f"mnli with seed {recipe.seed} failed, and this starts from it.")
+    return recipe.model_copy(update={"start_from": teacher.done.run_id})
+
+
+@flow(name="glue", flow_run_name="glue-{suite.method}-{suite.backbone}")
+def glue(suite: Suite) -> Report:
+    """Compose, check all data, run every child that is not done, and write the table.
+
+    Raises:
+        Unfinished: a child failed.
+        GraftError: the suite cannot begin.
+    """
+    recipes = benchmark.composed(suite)
+    benchmark.check_data(recipes)
+    mark = json.dumps([suite.start_from_mnli, [[recipe.model, recipe.fingerprint] for recipe in recipes]])
+    run_id = suites.begin("glue", hashlib.sha256(mark.encode()).hexdigest()[:16], suite.title)
+    with tracking.failing(run_id):
+        children = run_all(recipes, run_id, taught) if suite.start_from_mnli else run_all(recipes, run_id)
+        report = Report(standings=table(suite, children), children=tuple(children), run_id=run_id)
+        keep(report)
+    tracking.end(run_id, "FAILED" if report.failed else "FINISHED", average=report.standings.span)
+    if report.failed:
+        raise Unfinished(report)
+    return report
+
+
+def table(suite: Suite, children: Sequence[Outcome]) -> Standings:
+    """The children's numbers by task."""
+    lines = []
+    for task in suite.tasks:
+        own = [child for child in children if child.recipe.model == task]
+        scored = own[0].recipe.dataset.all_scored
+        names = [
+            name if split == "test" else f"{split}/{name}" for split, metrics in scored.items() for name in metrics
+        ]
+        runs = [child.done.metrics for child in own if child.done]
+        first = own[0].recipe
+        overlap = pretraining_overlap(first.backbone, first.dataset, first.method.pretrained)
+        lines.append(standings.line(task, benchmark.settings(suite, task), names, runs, len(own), overlap))
+    return Standings(title=suite.title, lines=tuple(lines))
+
+
+def keep(report: Report) -> None:
+    """The table in the suite's run in MLflow, and in Prefect where there is a flow run."""
+    from prefect.artifacts import create_table_artifact
+    from prefect.context import FlowRunContext
+
+    with tempfile.TemporaryDirectory() as folder:
+        standings.write(report.standings, Path(folder))
+        tracking.add_results(report.run_id, report.standings.numbers, Path(folder))
+    if FlowRunContext.get() is not None:
+        told = "\n\n".join([report.standings.title, *standings.notes()])
+        create_table_artifact(key="glue", table=standings.rows(report.standings), description=told)
+
+
+def main(suite: Suite, as_json: bool) -> int:
+    """Run the suite and show its table; returns the exit code, 1 if a child failed."""
+    from prefect.settings import PREFECT_API_URL
+
+    try:
+        report = glue(suite) if PREFECT_API_URL.value() else glue.fn(suite)
+    except Unfinished as error:
+        report = error.report
+    show(report, Console(stderr=as_json))
+    if as_json:
+        sys.stdout.write(json.dumps(as_object(report)) + "\n")
+    return 1 if report.failed else 0
+
+
+def as_object(report: Report) -> dict[str, object]:
+    """The report as one JSON object; scores are 0 to 1."""
+    made = report.standings
+    children = [
+        {"task": c.recipe.model, "seed": c.recipe.seed, "run_id": c.done and c.done.run_id, "reason": c.reason}
+        for c in report.children
+    ]
+    return made.model_dump(mode="json") | {
+        "average": made.average, "average_over": list(made.over), "run_id": report.run_id, "children": children
+    }  # fmt: skip
+
+
+def show(report: Report, screen: Console) -> None:
+    """The table, its notes, and what failed with the next step."""
+    rows = standings.rows(report.standings)
+    shown = Table(title=escape(report.standings.title), title_justify="left", box=None, header_style="dim")
+    for name in rows[0]:
+        shown.add_column(escape(name), style="dim" if name.endswith("*") else "", no_wrap=name in WHOLE)
+    for row in rows[:-1]:
+        shown.add_row(*map(escape, row.values()))
+    shown.add_section()
+    shown.add_row(*map(escape, rows[-1].values()), style="bold")
+    screen.print(shown)
+    for note in standings.notes():
+        screen.print(note, style="dim", markup=False)
+    for child in report.failed:
+        name = f"{child.recipe.model}, seed {child.recipe.seed}"
+        screen.print(f"[red]failed[/] {escape(f'{name}: {child.reason}')}", highlight=False)
+    if report.failed:
+        screen.print("The same command goes on with what is missing.")
+    screen.print(f"MLflow run {report.run_id} (experiment glue) has the table.", highlight=False)

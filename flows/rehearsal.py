@@ -1,0 +1,120 @@
+"""A run walked through in a fresh process and a home of its own: `flows.plan` starts it, and reads what it says.
+
+All is done by the verbs of a fine-tune, in their order, on few steps and rows. The home's caches are the real ones;
+its database, runs and registry are thrown away.
+"""
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows.quiet import hush
+from tasks.frozen import Frozen, GraftError
+
+if TYPE_CHECKING:
+    from tasks.plan import Tried
+    from tasks.recipe import Recipe
+    from tasks.rehearsal import Rehearsed
+    from tasks.results import Checkpoint, Prepared
+
+REFUSED = 3  # exit code; the error's text is in place of the answer
+
+
+class Order(Frozen):
+    """A recipe and its rows, as JSON; the model that it starts from; whether there is a database; the answer's file."""
+
+    recipe: str
+    data: str
+    saved: Path | None
+    database: bool
+    answer: Path
+
+
+class Clock:
+    """Seconds by stage, from the process's own beginning on."""
+
+    def __init__(self, began: float) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = began
+
+    def note(self, stage: str) -> None:
+        """What has gone since the last note belongs to this stage."""
+        now = time.time()
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
+        self._last = now
+
+
+def main(order: Order) -> "Tried":
+    """Walk through the run and tell what it took."""
+    import psutil
+
+    from flows.quiet import hush_bars
+
+    clock = Clock(psutil.Process().create_time())
+    hush_bars()
+    from flows import report  # noqa: F401  what a fine-tune imports, so that memory and seconds are a fine-tune's
+    from flows.check import passed
+    from flows.finetune import workspace
+    from tasks import memory, plan, runtime, tracking
+    from tasks.evaluate import evaluate
+    from tasks.recipe import Recipe
+    from tasks.register import promote, register
+    from tasks.results import Prepared
+
+    recipe, data = Recipe.model_validate_json(order.recipe), Prepared.model_validate_json(order.data)
+    clock.note("start")
+    if order.database:  # so there is one here too: to make it takes seconds that the run does not need
+        tracking.client().search_experiments(max_results=1)
+        clock.note("tried")
+    work, run_id = workspace(recipe, data)
+    passed(data, recipe, run_id)
+    clock.note("begin")
+    found, trained = _train(recipe, data, work, run_id, order.saved, clock)
+    few = plan.few(data, work / "few")
+    clock.note("tried")
+    card = evaluate(trained.folder, few, recipe.dataset, work / "results")
+    clock.note("scoring")
+    registered = register(recipe, few, trained, card, work, run_id)
+    promote(registered)
+    tracking.end(run_id, "FINISHED")
+    clock.note("registration")
+    peak = memory.peak()
+    clock.seconds["scoring"] += plan.rest_of_scoring(recipe, data, few, trained.folder, found.forward)
+    stages = ("start", "begin", "training", "checkpoints", "scoring", "registration")
+    return plan.Tried(
+        seconds={stage: clock.seconds[stage] for stage in stages},
+        ended=time.time(),
+        peak=peak,
+        device_peak=memory.device_peak(),
+        disk=plan.disk(data, work, runtime.home() / "artifacts"),
+        rehearsed=found,
+    )
+
+
+def _train(
+    recipe: "Recipe", data: "Prepared", work: Path, run_id: str, saved: Path | None, clock: Clock
+) -> tuple["Rehearsed", "Checkpoint"]:
+    """What the training will take; the network is free again after it, as in a run."""
+    from tasks.rehearsal import rehearse
+    from tasks.train import Training
+
+    training = Training(recipe, data, work, run_id, saved)
+    clock.note("begin")
+    found = rehearse(training, run_id)
+    clock.note("tried")
+    trained = training.finish()
+    clock.note("training")
+    for stage, took in found.seconds.items():
+        clock.seconds[stage] = clock.seconds.get(stage, 0.0) + took
+    return found, trained
+
+
+if __name__ == "__main__":
+    hush()
+    given = Order.model_validate_json(sys.stdin.read())
+    try:
+        given.answer.write_text(main(given).model_dump_json())
+    except GraftError as error:
+        given.answer.write_text(str(error))
+        sys.exit(REFUSED)

@@ -1,0 +1,76 @@
+"""How much memory this process takes, has taken, and could still take. All in bytes."""
+
+import resource
+import sys
+import threading
+from pathlib import Path
+from typing import Self
+
+import psutil
+import torch
+
+from tasks import runtime
+
+EVERY = 0.002  # seconds between two looks
+LIMITS = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
+
+
+def peak() -> int:
+    """The most that this process has had at once.
+
+    Linux says it of the program alone; `ru_maxrss` would count what the parent had when it started this process.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def device_peak() -> int | None:
+    """The most that tensors have had at once on a GPU; None where the training runs on CPU."""
+    return torch.cuda.max_memory_allocated() if runtime.device() == "cuda" else None
+
+
+def free() -> int:
+    """What can still be had where the training runs: on the GPU, or on the machine (its container, if that is less)."""
+    if runtime.device() == "cuda":
+        return int(torch.cuda.mem_get_info()[0])
+    return min([psutil.virtual_memory().available, *_left_in_container()])
+
+
+def _left_in_container(root: Path = Path("/sys/fs/cgroup")) -> list[int]:
+    """The container's limit less its use, where there is a limit."""
+    pairs = [(root / limit, root / used) for limit, used in LIMITS if (root / limit).exists()]
+    told = [(limit.read_text().strip(), used.read_text().strip()) for limit, used in pairs]
+    return [int(limit) - int(used) for limit, used in told if limit != "max"]
+
+
+class Watch:
+    """Looks at this process's memory again and again while its body runs; `most` is the highest that it saw."""
+
+    def __init__(self) -> None:
+        self._process, self._done = psutil.Process(), threading.Event()
+        self.before = self.most = self._now()
+
+    def _now(self) -> int:
+        return int(self._process.memory_info().rss)
+
+    def _look(self) -> None:
+        while not self._done.wait(EVERY):
+            self.most = max(self.most, self._now())
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+        self.most = max(self.most, self._now())
+
+    @property
+    def grown(self) -> int:
+        """How far it rose above where it was before the body."""
+        return self.most - self.before

@@ -1,0 +1,247 @@
+"""A plan: its sums are the recipe's, its parts add up, nothing is left of it, and its errors are the run's."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from made import Graft, number_table
+from small import Bench
+from test_adapt import VALID, network
+
+from flows.plan import planned
+from tasks import memory, tracking
+from tasks import plan as forecast
+from tasks.batches import epoch_batches
+from tasks.blocks import HEAD, Block, blocks, still
+from tasks.evaluate import evaluate
+from tasks.frozen import GraftError
+from tasks.methods import Full, Lora, count_trained
+from tasks.pace import fit, in_order, sizes_of, telling
+from tasks.plan import Plan, disk, few, rest_of_scoring
+from tasks.prepare import rows_of
+from tasks.recipe import Recipe
+from tasks.rehearsal import Rehearsed, rehearse
+from tasks.train import Training
+
+pytest_plugins = ["small", "made"]
+
+LORA = {"kind": "lora", "rank": 3}
+
+
+def tried(bench: Bench, name: str, method: dict[str, Any], **schedule: Any) -> tuple[Training, Rehearsed]:
+    recipe = bench.recipe(name, method, **schedule)
+    data, work, run_id = bench.start(recipe)
+    training = Training(recipe, data, work, run_id)
+    return training, rehearse(training, run_id)
+
+
+def made_runs() -> int:
+    found = tracking.client().search_experiments()
+    return len(tracking.client().search_runs([experiment.experiment_id for experiment in found]))
+
+
+def files(home: Path) -> set[str]:
+    return {file.name for file in home.iterdir()}
+
+
+def test_a_line_through_timed_batches_is_found_again() -> None:
+    pace = fit([10, 20, 40, 80], [0.3, 0.5, 0.9, 1.7])
+
+    assert pace.batch == pytest.approx(0.1)
+    assert pace.unit == pytest.approx(0.02)
+    assert pace.seconds(np.array([100, 200])) == pytest.approx(2 * 0.1 + 300 * 0.02)
+
+
+def test_larger_batches_are_never_forecast_as_quicker() -> None:
+    pace = fit([10, 20, 40], [0.9, 0.5, 0.1])
+
+    assert pace.unit == 0
+    assert pace.batch == pytest.approx(0.5)
+
+
+def test_batches_of_one_size_take_what_they_took_and_a_short_one_its_share() -> None:
+    pace = fit([8, 8, 8], [0.4, 0.5, 0.6])
+
+    assert pace.seconds(np.array([8, 8, 4])) == pytest.approx(0.5 + 0.5 + 0.25)
+
+
+def test_the_range_holds_the_slow_and_the_fast_batches() -> None:
+    pace = fit([10] * 10, [1.0] * 8 + [0.5, 1.5])
+
+    assert 0.5 <= pace.low < 1 < pace.high <= 1.5
+
+
+def test_the_padded_tokens_of_batches_are_those_counted_by_hand() -> None:
+    lengths = np.array([3, 5, 2, 2, 7])
+
+    assert sizes_of(lengths, [np.array([0, 1]), np.array([2, 3]), np.array([4])]).tolist() == [10, 4, 7]
+    assert sizes_of(np.zeros(5, np.int64), [np.array([0, 1, 2]), np.array([3, 4])]).tolist() == [3, 2]
+    assert sizes_of(lengths, in_order(lengths, 2)).tolist() == [4, 10, 7]
+
+
+def test_the_smallest_the_largest_and_a_middle_batch_are_timed_first_and_then_all_alike() -> None:
+    sizes = np.random.default_rng(0).permutation(100)
+    endless = telling(sizes)
+    first = [int(sizes[next(endless)]) for _ in range(3)]
+    later = [int(sizes[next(endless)]) for _ in range(40)]
+
+    assert first == [0, 99, 50]
+    assert np.histogram(later, bins=4, range=(0, 100))[0].tolist() == pytest.approx([10] * 4, abs=1)
+
+
+@pytest.mark.parametrize("name", ["encoder", "scratch cnn"])
+def test_the_steps_are_the_epochs_times_the_batches(bench: Bench, name: str) -> None:
+    training, found = tried(bench, name, {"kind": "scratch"} if "scratch" in name else LORA, epochs=3)
+
+    assert found.steps == 3 * -(-len(training.rows) // training.recipe.schedule.batch_size)
+    assert found.step.timed >= 3
+    assert found.seconds["training"] > found.step.seconds(np.full(found.steps, 1))
+    assert found.seconds["checkpoints"] > 0
+
+
+def test_the_padding_share_is_that_of_the_batches_that_the_loop_feeds(bench: Bench) -> None:
+    training, found = tried(bench, "encoder", LORA)
+    batches = epoch_batches(training.lengths, 8, 0, 0)
+    masks = [batch["attention_mask"] for batch, _ in training.feed.epoch(batches, 0, 0, 0)]
+    padded, positions = sum(int((mask == 0).sum()) for mask in masks), sum(mask.numel() for mask in masks)
+
+    assert padded > 0
+    assert found.padding == pytest.approx(padded / positions)
+
+
+def test_pictures_have_no_padding(bench: Bench) -> None:
+    _, found = tried(bench, "scratch cnn", {"kind": "scratch"})
+
+    assert found.padding == 0
+
+
+@pytest.mark.parametrize(("method", "name"), VALID)
+def test_the_weights_of_the_blocks_add_up(bench: Bench, method: str, name: str) -> None:
+    recipe = bench.recipe(name, {"kind": method})
+    found = network(bench, name)
+    recipe.method.adapt(found)
+    parts = {part.name: part for part in blocks(found)}
+    outside, head = count_trained(found)
+    whole = sum(w.numel() for key, w in found.module.named_parameters() if "original_module" not in key)
+
+    assert parts[HEAD].trained == head
+    assert sum(part.trained for part in parts.values()) == outside + head
+    assert sum(part.trained + part.frozen for part in parts.values()) == whole
+    assert len(parts) > len(found.groups)
+
+
+def test_every_lora_target_is_named_with_its_rank_in_its_own_block(bench: Bench) -> None:
+    found = network(bench, "encoder")
+    targets = found.groups
+    Lora(kind="lora", rank=3, targets=("query", "value"), layers=2).adapt(found)
+    parts = blocks(found)
+    with_adapter = [part for part in parts if part.ranks]
+
+    assert [part.name for part in with_adapter] == ["bert.encoder.layer.1", "bert.encoder.layer.2"]
+    for part, group in zip(with_adapter, targets[-2:], strict=True):
+        wanted = {name for name in group if name.endswith(("query", "value"))}
+        assert part.ranks == dict.fromkeys(wanted, 3)
+        assert part.trained == 2 * 2 * 3 * 32  # two modules, two matrices of 3 x 32 each
+    assert _part(parts, HEAD).ranks == {}
+
+
+def _part(parts: tuple[Block, ...], name: str) -> Block:
+    return next(part for part in parts if part.name == name)
+
+
+def test_batch_norms_stand_still_under_lora_and_move_when_all_trains(bench: Bench) -> None:
+    lora, full = (network(bench, "cnn") for _ in range(2))
+    for found, method in ((lora, Lora(kind="lora")), (full, Full(kind="full"))):
+        method.adapt(found)
+        method.train_mode(found)
+
+    assert still(lora).norms[0] == still(lora).norms[1] > 0
+    assert still(full).norms == (0, still(lora).norms[1])
+
+
+def test_memory_that_is_taken_and_given_back_is_seen() -> None:
+    before = memory.peak()
+    with memory.Watch() as watch:
+        taken = np.ones(50_000_000 // 8)
+        taken.sum()
+    assert watch.grown > 40_000_000
+    assert memory.peak() >= max(before, watch.most - 5_000_000)
+    assert memory.free() > 0
+
+
+def test_a_few_rows_of_each_split_are_spread_over_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forecast, "FEW", 3)
+    data, work, _ = bench.start(bench.recipe("encoder", LORA))
+    cut = few(data, work / "few")
+    ids = list(rows_of(data, "train")["row_id"])
+
+    assert cut.rows == dict.fromkeys(data.rows, 3)
+    assert list(rows_of(cut, "train")["row_id"]) == [ids[0], ids[(len(ids) - 1) // 2], ids[-1]]
+
+
+def test_lora_without_a_match_is_refused_by_the_plan_as_by_the_run(bench: Bench) -> None:
+    recipe = bench.recipe("encoder", LORA | {"targets": ("nowhere",)})
+    runs = made_runs()
+    with pytest.raises(GraftError) as run:
+        bench.training(recipe)
+    with pytest.raises(GraftError) as refused:
+        planned(recipe)
+
+    assert str(refused.value) == str(run.value)
+    assert "nowhere" in str(refused.value)
+    assert made_runs() == runs + 1, "the training's own run alone"
+    assert not [name for name in files(bench.home) if name.startswith("plan-")]
+
+
+def test_weights_that_are_absent_are_refused_first(bench: Bench) -> None:
+    recipe = bench.recipe("encoder", LORA)
+    told = recipe.model_dump()
+    told["backbone"]["weights"]["path"] = "/no"
+
+    with pytest.raises(GraftError, match="/no"):
+        planned(Recipe.model_validate(told))
+    assert files(bench.home) == set()
+
+
+def test_pictures_are_scored_a_few_at_first_and_the_rest_is_reckoned(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forecast, "FEW", 3)
+    training, found = tried(bench, "scratch cnn", {"kind": "scratch"}, epochs=2)
+    data, work, _ = bench.start(training.recipe)
+    trained, cut = training.finish(), few(data, work / "few")
+    card = evaluate(trained.folder, cut, training.recipe.dataset, work / "results")
+    rest = rest_of_scoring(training.recipe, data, cut, trained.folder, found.forward)
+    lies = disk(data, work, work / "results")
+
+    assert card.rows == 3
+    assert rest >= found.forward.seconds(np.array([data.rows["test"]])) - found.forward.seconds(np.array([3])) > 0
+    assert rest_of_scoring(training.recipe, data, data, trained.folder, found.forward) == 0
+    assert lies.tokens == 0 < lies.rows
+    assert lies.checkpoints > lies.model > 0
+    assert lies.needed == lies.checkpoints + lies.model + lies.registered
+
+
+def test_a_plan_of_pairs_is_one_json_object_whose_seconds_add_up(
+    tmp_path: Path, graft: Graft, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    for name, value in (("GRAFT_HOME", home), ("GRAFT_DATA", tmp_path)):
+        monkeypatch.setenv(name, str(value))
+    for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
+        monkeypatch.delenv(name, raising=False)
+    told = graft("plan", number_table(tmp_path), "--json")
+
+    assert told.code == 0, told.err
+    found = Plan.model_validate(json.loads(told.out))
+    *stages, total = (took.seconds for took in found.seconds.values())
+    assert list(found.seconds)[-1] == "total"
+    assert total == pytest.approx(sum(stages))
+    assert all(took.low <= took.seconds <= took.high for took in found.seconds.values())
+    assert found.rehearsed.steps == 2 * -(-found.rows["train"] // 16)
+    assert found.disk.needed == found.disk.checkpoints + found.disk.model + found.disk.registered > 0
+    assert found.peak > 100_000_000
+    assert files(home) == {"prepared", "tokens", "checks"}
+    assert "What trains" in told.err
