@@ -2,7 +2,7 @@
 BIN := .venv/bin
 MARK := .venv/.installed
 
-.PHONY: setup quickstart test test-real check lock mlflow prefect
+.PHONY: setup quickstart test test-real check lock mlflow prefect scale plan-table
 
 setup: $(MARK)
 
@@ -27,6 +27,12 @@ test: setup check  ## the checks, then the tests, two files at a time
 
 test-real: setup  ## longer runs on real data
 	$(BIN)/python -m pytest -m real
+
+scale: setup  ## how prepare and an epoch's iteration grow from 1 k to 10 M rows: half an hour, 4 GB of disk
+	HF_HUB_OFFLINE=1 $(BIN)/python tests/scale.py
+
+plan-table: setup  ## what `graft plan` says against five real runs: ten minutes; GRAFT_DATA must have glue and imagenet10
+	HF_HUB_OFFLINE=1 $(BIN)/python tests/plan_table.py
 
 lock: setup  ## pin everything anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra embedded --extra dev \

@@ -128,7 +128,9 @@ def plan(experiment: Experiment, overrides: Overrides = None, json: Json = False
 
 @app.command()
 def glue(
-    tasks: Annotated[str, typer.Option(help="all, or names with commas: cola,sst2,mrpc,stsb,qqp,mnli,qnli,rte,wnli")],
+    tasks: Annotated[
+        str, typer.Option(help="all, or names with commas: cola,sst2,mrpc,stsb,qqp,mnli,qnli,rte,wnli")
+    ] = "all",
     method: Annotated[str, typer.Option(help="a method from `graft list`")] = "lora",
     backbone: Annotated[str, typer.Option(help="a backbone from `graft list`, or a path ending in .yaml")] = "minilm",
     seeds: Annotated[str, typer.Option(help="whole numbers with commas")] = "0,1,2",
@@ -143,7 +145,7 @@ def glue(
     What is done is not done again: the same command goes on with what is missing.
     """
     from flows.quiet import hush_bars
-    from tasks.benchmark import asked
+    from tasks.glue.suite import asked
 
     suite = asked(tasks, method, backbone, seeds, overrides or [], start_from_mnli)
     hush_bars()

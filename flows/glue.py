@@ -13,12 +13,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.suite import Outcome, run_all
-from tasks import benchmark, standings, suites, tracking
-from tasks.benchmark import TAUGHT, TEACHER, Suite
+from tasks import suites, tracking
 from tasks.frozen import Frozen, GraftError
+from tasks.glue import standings
+from tasks.glue.standings import Standings
+from tasks.glue.suite import TAUGHT, TEACHER, Suite, check_data, composed, settings
 from tasks.overlap import pretraining_overlap
 from tasks.recipe import Recipe
-from tasks.standings import Standings
 
 WHOLE = {"task", "score", "seeds", "rows", "seen", "settings"}  # columns that are not broken over lines
 
@@ -67,8 +68,8 @@ def glue(suite: Suite) -> Report:
         Unfinished: a child failed.
         GraftError: the suite cannot begin.
     """
-    recipes = benchmark.composed(suite)
-    benchmark.check_data(recipes)
+    recipes = composed(suite)
+    check_data(recipes)
     mark = json.dumps([suite.start_from_mnli, [[recipe.model, recipe.fingerprint] for recipe in recipes]])
     run_id = suites.begin("glue", hashlib.sha256(mark.encode()).hexdigest()[:16], suite.title)
     with tracking.failing(run_id):
@@ -93,7 +94,7 @@ def table(suite: Suite, children: Sequence[Outcome]) -> Standings:
         runs = [child.done.metrics for child in own if child.done]
         first = own[0].recipe
         overlap = pretraining_overlap(first.backbone, first.dataset, first.method.pretrained)
-        lines.append(standings.line(task, benchmark.settings(suite, task), names, runs, len(own), overlap))
+        lines.append(standings.line(task, settings(suite, task), names, runs, len(own), overlap))
     return Standings(title=suite.title, lines=tuple(lines))
 
 

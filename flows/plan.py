@@ -17,10 +17,11 @@ from rich.table import Table
 
 from flows.finetune import started
 from flows.rehearsal import Order
-from tasks import memory, runtime, tracking
+from tasks import runtime, tracking
 from tasks.check import check
 from tasks.frozen import GraftError
-from tasks.plan import Plan, Tried, plan
+from tasks.planning import memory
+from tasks.planning.forecast import Plan, Tried, plan
 from tasks.prepare import prepare
 from tasks.recipe import Recipe
 from tasks.register import champion_folder
@@ -140,7 +141,7 @@ STAGES = {
 
 
 def _seconds(found: Plan) -> Table:
-    title = f"{found.experiment} ({found.method}): {found.epochs} epochs, {found.rehearsed.steps:,} steps"
+    title = f"{found.experiment} ({found.method}): {found.rehearsed.steps:,} steps, epochs: {found.epochs}"
     shown = Table(title=escape(title), title_justify="left")
     shown.add_column("stage")
     for name in ("seconds", "range"):

@@ -13,9 +13,9 @@ from flows.quiet import hush
 from tasks.frozen import Frozen, GraftError
 
 if TYPE_CHECKING:
-    from tasks.plan import Tried
+    from tasks.planning.forecast import Tried
+    from tasks.planning.rehearsal import Rehearsed
     from tasks.recipe import Recipe
-    from tasks.rehearsal import Rehearsed
     from tasks.results import Checkpoint, Prepared
 
 REFUSED = 3  # exit code; the error's text is in place of the answer
@@ -56,8 +56,9 @@ def main(order: Order) -> "Tried":
     from flows import report  # noqa: F401  what a fine-tune imports, so that memory and seconds are a fine-tune's
     from flows.check import passed
     from flows.finetune import workspace
-    from tasks import memory, plan, runtime, tracking
+    from tasks import runtime, tracking
     from tasks.evaluate import evaluate
+    from tasks.planning import forecast, memory
     from tasks.recipe import Recipe
     from tasks.register import promote, register
     from tasks.results import Prepared
@@ -71,7 +72,7 @@ def main(order: Order) -> "Tried":
     passed(data, recipe, run_id)
     clock.note("begin")
     found, trained = _train(recipe, data, work, run_id, order.saved, clock)
-    few = plan.few(data, work / "few")
+    few = forecast.few(data, work / "few")
     clock.note("tried")
     card = evaluate(trained.folder, few, recipe.dataset, work / "results")
     clock.note("scoring")
@@ -80,14 +81,14 @@ def main(order: Order) -> "Tried":
     tracking.end(run_id, "FINISHED")
     clock.note("registration")
     peak = memory.peak()
-    clock.seconds["scoring"] += plan.rest_of_scoring(recipe, data, few, trained.folder, found.forward)
+    clock.seconds["scoring"] += forecast.rest_of_scoring(recipe, data, few, trained.folder, found.forward)
     stages = ("start", "begin", "training", "checkpoints", "scoring", "registration")
-    return plan.Tried(
+    return forecast.Tried(
         seconds={stage: clock.seconds[stage] for stage in stages},
         ended=time.time(),
         peak=peak,
         device_peak=memory.device_peak(),
-        disk=plan.disk(data, work, runtime.home() / "artifacts"),
+        disk=forecast.disk(data, work, runtime.home() / "artifacts"),
         rehearsed=found,
     )
 
@@ -96,7 +97,7 @@ def _train(
     recipe: "Recipe", data: "Prepared", work: Path, run_id: str, saved: Path | None, clock: Clock
 ) -> tuple["Rehearsed", "Checkpoint"]:
     """What the training will take; the network is free again after it, as in a run."""
-    from tasks.rehearsal import rehearse
+    from tasks.planning.rehearsal import rehearse
     from tasks.train import Training
 
     training = Training(recipe, data, work, run_id, saved)

@@ -7,16 +7,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from tasks.frozen import GraftError
+from tasks.glue.submission import Submission, submit
 from tasks.register import model_folder
 from tasks.screen import console
-from tasks.submission import Submission, submit
 
 
 def submission(runs: Sequence[str], out: Path, fill: bool) -> None:
     """Write the zip that the runs' models answer, and say what answers which file.
 
     Raises:
-        GraftError: a run is not there or given twice, or they make no submission (see `tasks.submission`).
+        GraftError: a run is not there or given twice, or they make no submission (see `tasks.glue.submission`).
     """
     if twice := {run for run in runs if runs.count(run) > 1}:
         raise GraftError(f"{min(twice)!r} is given twice. Give one run for each task.")

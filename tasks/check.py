@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tasks import checks, near, runtime
+from tasks.checkpoint import write_file
 from tasks.checks.drift import drift, summary
 from tasks.checks.subject import Subject
 from tasks.findings import CHECKS, Checked, Finding
@@ -103,9 +102,6 @@ def _read(file: Path) -> Checked | None:
 
 
 def _write(file: Path, checked: Checked) -> Checked:
-    """Keep it at once: other processes see all of it or nothing."""
     file.parent.mkdir(exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as made:
-        made.write(checked.model_dump_json())
-    os.replace(made.name, file)
+    write_file(file, checked.model_dump_json().encode())
     return checked

@@ -88,7 +88,7 @@ def write_file(file: Path, content: bytes) -> None:
     Raises:
         GraftError: the disk is full or the place not writable.
     """
-    made = file.with_name(f"{file.name}.writing")
+    made = file.with_name(f"{file.name}.{os.getpid()}.writing")
     try:
         _write(made, content)
         made.replace(file)

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tasks import near, runtime
+from tasks import near, runtime, unchanged
 from tasks.datasets.spec import GROUP, INPUTS, LABEL, ROW, DatasetSpec, Source, target_of
 from tasks.frozen import GraftError
 from tasks.intake import Intake, check_seen, coded, take_in
@@ -36,6 +36,7 @@ BATCH = 4096  # rows in a part of a prepared file
 def prepare(name: str, dataset: DatasetSpec, seed: int) -> Prepared:
     """Read, check and split a data set; the same content gives the same splits in the same order.
 
+    Where the source's files are as they were, and nothing else has changed, what was prepared then is taken.
     Validation rows are carved from train, never from test; so are test rows where the source has none. Rows that are
     the same or nearly so, or share a group, never lie on both sides of such a cut. Where the source itself has an
     input in train and in a set that is scored (STS-B has six), it is left out of train.
@@ -43,12 +44,18 @@ def prepare(name: str, dataset: DatasetSpec, seed: int) -> Prepared:
     Raises:
         GraftError: the source is missing, or holds rows that cannot be trained or scored on.
     """
+    mark = unchanged.mark_of(name, dataset, seed)
+    if mark and (known := unchanged.recall(mark)):
+        return known
     source = dataset.read()
     root = runtime.home() / "prepared"
     root.mkdir(exist_ok=True)
     made = Path(tempfile.mkdtemp(dir=root))
     try:
-        return _prepared(name, dataset, source, seed, made)
+        done = _prepared(name, dataset, source, seed, made)
+        if mark:
+            unchanged.note(mark, done)
+        return done
     except OSError as error:
         place, reason = error.filename or root, error.strerror or error
         raise GraftError(f"{place} cannot be read or written: {reason}. Free space or set GRAFT_HOME.") from error

@@ -22,7 +22,12 @@ ROOT = Path(__file__).parents[1]
 COMMANDS = {
     "list": ["Experiments"],
     "show": ["experiment", "schedule.epochs=1"],
+    "init": ["--label", "--text", "--pair", "--image", "--target", "--to", "--force", "ready to run"],
+    "check": ["overrides", "--json", "exit code 1", "Duplicates"],
+    "plan": ["experiment", "--json", "seconds, memory, disk"],
     "finetune": ["experiment", "method=full", "--json", "goes on where it was"],
+    "glue": ["--tasks", "--method", "--seeds", "--start-from-mnli", "goes on with what is missing"],
+    "submission": ["--out", "--fill", "leaderboard"],
     "predict": ["name", "--text", "--pair", "--image", "--file", "--out", "--version", "--json"],
     "quickstart": ["No network"],
     "doctor": ["next step"],

@@ -131,6 +131,7 @@ def test_a_file_is_read_anew_so_that_overrides_never_reach_the_next_recipe() -> 
         ("method.kind=lra", "method.kind is 'lra'. Valid: scratch, linear_probe, bitfit, lora, full."),
         ("backbone.library=tim", "library is 'tim'. Valid: transformers, timm, scratch_transformer, scratch_cnn."),
         ("backbone.weights.kind=web", "backbone.weights.kind is 'web'. Valid: hub, folder, package."),
+        ("dataset.allow=[leakge]", "there is no check 'leakge'. Valid: empty, unreadable, encoding, long, truncation"),
         ("dataset.kind=tsv", "override: dataset.kind is 'tsv'. Valid: table, glue, image_folder, hub_images, digits."),
         ("method={rank: 4}", "method.kind is missing. Valid: scratch, linear_probe, bitfit, lora, full."),
         ("backbone.weights={}", "backbone.weights.kind is missing. Valid: hub, folder, package."),

@@ -9,6 +9,8 @@ from flows.quickstart import recipes
 from tasks.compose import CATALOGUES, CONFIGS, check, load, names, read
 
 EXPERIMENTS = names("experiments")
+FRESH = "# Made from a look at the data. No score was measured yet"  # by `graft init`, on a user's own data
+MEASURED = [name for name in EXPERIMENTS if FRESH not in (CONFIGS / "experiments" / f"{name}.yaml").read_text()]
 ENTRIES = [(field, name) for field, (folder, _) in CATALOGUES.items() for name in names(folder)]
 
 
@@ -47,7 +49,7 @@ def test_every_experiment_is_named_data_set_first_and_method_last(name: str) -> 
     assert rest.split("_")[-1] == recipe.method.kind
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", MEASURED)
 def test_readmes_table_says_what_the_experiments_header_says(name: str) -> None:
     command, experiment, seconds, score, seeds = header(name)
     assert experiment == name

@@ -11,18 +11,18 @@ from small import Bench
 from test_adapt import VALID, network
 
 from flows.plan import planned
-from tasks import memory, tracking
-from tasks import plan as forecast
+from tasks import tracking
 from tasks.batches import epoch_batches
-from tasks.blocks import HEAD, Block, blocks, still
 from tasks.evaluate import evaluate
 from tasks.frozen import GraftError
 from tasks.methods import Full, Lora, count_trained
-from tasks.pace import fit, in_order, sizes_of, telling
-from tasks.plan import Plan, disk, few, rest_of_scoring
+from tasks.planning import forecast, memory
+from tasks.planning.blocks import HEAD, Block, blocks, still
+from tasks.planning.forecast import Plan, disk, few, rest_of_scoring
+from tasks.planning.pace import fit, in_order, sizes_of, telling
+from tasks.planning.rehearsal import Rehearsed, rehearse
 from tasks.prepare import rows_of
 from tasks.recipe import Recipe
-from tasks.rehearsal import Rehearsed, rehearse
 from tasks.train import Training
 
 pytest_plugins = ["small", "made"]
@@ -169,6 +169,15 @@ def test_memory_that_is_taken_and_given_back_is_seen() -> None:
     assert watch.grown > 40_000_000
     assert memory.peak() >= max(before, watch.most - 5_000_000)
     assert memory.free() > 0
+
+
+def test_a_container_gives_what_its_limit_leaves(tmp_path: Path) -> None:
+    assert memory.left_in_container(tmp_path) == []
+    (tmp_path / "memory.current").write_text("300\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory.left_in_container(tmp_path) == []
+    (tmp_path / "memory.max").write_text("1000\n")
+    assert memory.left_in_container(tmp_path) == [700]
 
 
 def test_a_few_rows_of_each_split_are_spread_over_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,11 +21,11 @@ from tasks.backbones.network import logits_of
 from tasks.checkpoint import write_file
 from tasks.evaluate import evaluate
 from tasks.frozen import GraftError
+from tasks.glue.submission import submit
 from tasks.prepare import prepare
 from tasks.recipe import Recipe
 from tasks.register import load_model, model_folder
 from tasks.results import Checkpoint, Prepared
-from tasks.submission import submit
 from tasks.train import train
 
 pytest_plugins = ["made", "small"]

@@ -15,11 +15,12 @@ from official import FOLDERS, columns, row, write, write_task
 
 from flows.glue import Report, Unfinished, as_object, glue, taught
 from flows.suite import Outcome
-from tasks import standings, suites, tracking
-from tasks.benchmark import DEFAULTS, Suite, asked, check_data, composed, settings
+from tasks import suites, tracking
 from tasks.frozen import GraftError
-from tasks.published import PUBLISHED, Published
-from tasks.standings import TASKS, Standings, line
+from tasks.glue import standings
+from tasks.glue.published import PUBLISHED, Published
+from tasks.glue.standings import TASKS, Standings, line
+from tasks.glue.suite import DEFAULTS, Suite, asked, check_data, composed, settings
 from tasks.suites import PARENT, Done
 
 pytest_plugins = ["small", "made"]

@@ -120,6 +120,9 @@ class Usable:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._spec, name)
 
+    def places(self) -> None:
+        """Its rows are not those of the files: what is prepared of them must not be taken for the whole set."""
+
     def read(self) -> Source:
         """The source, the rows and classes left out."""
         source = self._spec.read()

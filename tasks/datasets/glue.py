@@ -96,6 +96,13 @@ class Glue(DatasetSpec):
     def more_scored(self) -> dict[str, tuple[str, ...]]:
         return {name: part.metrics for name, part in self.more.items()}
 
+    def places(self) -> list[Path] | None:
+        folder = runtime.data_path(self.folder)
+        if not folder.is_dir():
+            return []
+        more = (part.file(folder) for part in self.more.values())
+        return [folder / "train.tsv", folder / self.dev, *(file for file in more if file)]
+
     def read(self) -> Source:
         """Open the source; `origin` names the sets of `more` that it lacks.
 

@@ -40,6 +40,9 @@ class HubImages(Subset):
             raise ValueError("config and files both say which files are read. Keep one of them")
         return self
 
+    def places(self) -> list[Path] | None:
+        return []
+
     def read(self) -> Source:
         loaded = _parquet(self.id, self.revision, self.files) if self.files else self._declared()
         given = {"train": self.train_split} | ({"test": self.test_split} if self.test_split else {})

@@ -44,6 +44,10 @@ class ImageFolder(Subset):
                 raise ValueError(f"{field} is for a test folder. Name it in test_folder")
         return self
 
+    def places(self) -> list[Path] | None:
+        root = runtime.data_path(self.path)
+        return [root / part for part in (self.train_folder, self.test_folder, self.test_labels) if part]
+
     def read(self) -> Source:
         root = runtime.data_path(self.path)
         train = root / self.train_folder
@@ -159,6 +163,9 @@ class Digits(DatasetSpec):
     @property
     def inputs(self) -> tuple[str, ...]:
         return ("image",)
+
+    def places(self) -> list[Path] | None:
+        return []
 
     def read(self) -> Source:
         return Source({"train": self._rows}, "sklearn.datasets.load_digits")

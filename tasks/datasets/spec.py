@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 from pydantic import Field, field_validator, model_validator
 
+from tasks.findings import known_checks
 from tasks.frozen import Frozen, GraftError
 from tasks.metrics import known
 from tasks.results import Target
@@ -78,6 +80,11 @@ class DatasetSpec(Frozen):
             return {str(raw): str(raw) for raw in value}
         return {str(raw): str(name) for raw, name in value.items()} if isinstance(value, dict) else value
 
+    @field_validator("allow")
+    @classmethod
+    def _check_allowed(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return known_checks(names)
+
     @model_validator(mode="after")
     def _check_metrics(self) -> "DatasetSpec":
         if self.labels and len(set(self.labels.values())) < max(2, len(self.labels)):
@@ -113,6 +120,13 @@ class DatasetSpec(Frozen):
     def named(self, raw: Iterable[str]) -> dict[str, str]:
         """Classes as the data writes them, each with its readable name."""
         return {label: label for label in raw}
+
+    def places(self) -> list[Path] | None:
+        """Every file that is read, and folders of which all is; none where a pinned revision or a library decides.
+
+        None where only reading can tell: then the rows are read and compared each time.
+        """
+        return None
 
     def read(self) -> Source:
         """Open the source.

@@ -40,6 +40,10 @@ class Table(DatasetSpec):
     def inputs(self) -> tuple[str, ...]:
         return self.columns.inputs
 
+    def places(self) -> list[Path] | None:
+        tables = [self._place(path) for path in (self.path, self.test_path) if path]
+        return None if self.columns.image else tables  # the cells name the pictures
+
     def read(self) -> Source:
         path = self._place(self.path)
         origin = f"{self.package}/{self.path}" if self.package else self.path

@@ -9,7 +9,7 @@ from typing import Self
 
 from tasks import plots
 from tasks.frozen import Frozen
-from tasks.published import MARK, PUBLISHED, Published
+from tasks.glue.published import MARK, PUBLISHED, Published
 from tasks.results import Overlap
 
 TASKS = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli")

@@ -9,9 +9,9 @@ import yaml
 from tasks import compose, runtime
 from tasks.datasets.glue import Glue
 from tasks.frozen import Frozen, GraftError
+from tasks.glue.standings import APART, TASKS
 from tasks.recipe import HEAD_ONLY, Recipe
 from tasks.saved import check_fit
-from tasks.standings import APART, TASKS
 
 TEACHER, TAUGHT = "mnli", ("rte", "mrpc", "stsb")
 OPTIONS = {"seed": "--seeds", "method": "--method", "backbone": "--backbone", "dataset": "--tasks"}

@@ -13,10 +13,10 @@ from tasks import runtime, saved
 from tasks.checkpoint import KEPT
 from tasks.frozen import Frozen
 from tasks.metrics import interval
-from tasks.pace import Pace
+from tasks.planning.pace import Pace
+from tasks.planning.rehearsal import Rehearsed, batches_of
 from tasks.prepare import inputs_of, rows_of
 from tasks.recipe import Recipe
-from tasks.rehearsal import Rehearsed, batches_of
 from tasks.results import Prepared
 
 FEW = 256  # rows of a split that are really scored

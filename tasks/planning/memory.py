@@ -36,11 +36,11 @@ def free() -> int:
     """What can still be had where the training runs: on the GPU, or on the machine (its container, if that is less)."""
     if runtime.device() == "cuda":
         return int(torch.cuda.mem_get_info()[0])
-    return min([psutil.virtual_memory().available, *_left_in_container()])
+    return min([psutil.virtual_memory().available, *left_in_container(Path("/sys/fs/cgroup"))])
 
 
-def _left_in_container(root: Path = Path("/sys/fs/cgroup")) -> list[int]:
-    """The container's limit less its use, where there is a limit."""
+def left_in_container(root: Path) -> list[int]:
+    """The limit of the control group whose files lie in `root` less its use, where there is a limit."""
     pairs = [(root / limit, root / used) for limit, used in LIMITS if (root / limit).exists()]
     told = [(limit.read_text().strip(), used.read_text().strip()) for limit, used in pairs]
     return [int(limit) - int(used) for limit, used in told if limit != "max"]

@@ -1,0 +1,1 @@
+"""GLUE beyond its data: the suite and its table, other people's scores, and the leaderboard's zip."""

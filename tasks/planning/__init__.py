@@ -1,0 +1,1 @@
+"""What a run will take: a training tried out, measured, and reckoned up to the whole."""
