@@ -36,8 +36,12 @@ class Column(Sequence[Any]):
         return self._parts[part][int(row - self._starts[part])].as_py()
 
     def __iter__(self) -> Iterator[Any]:
-        for part in self._parts:
-            yield from part.to_pylist()
+        """Every cell in order, read part by part: a map of the file would count as this process's memory."""
+        with pa.OSFile(str(self._file)) as opened:
+            place = pa.ipc.open_file(opened).schema.get_field_index(self._name)
+            reader = pa.ipc.open_file(opened, options=pa.ipc.IpcReadOptions(included_fields=[place]))
+            for index in range(reader.num_record_batches):
+                yield from reader.get_batch(index).column(self._name).to_pylist()
 
     def __reduce__(self) -> Any:
         return Column, (self._file, self._name)

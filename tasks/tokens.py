@@ -1,5 +1,6 @@
 """Tokenised rows: flat arrays of token ids, kept on disk by content so that no run tokenises the same rows again."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,16 +13,35 @@ from numpy.typing import NDArray
 
 from tasks import runtime
 from tasks.checkpoint import disk_error
+from tasks.frozen import GraftError
 from tasks.screen import counting
 
 BLOCK = 10_000  # rows tokenised at once
 Tokenise = Callable[[Mapping[str, list[str]]], Mapping[str, list[list[int]]]]
 
 
+class OnDisk:
+    """Numbers in a file, of which slices are read when they are asked for.
+
+    Mapped into memory, what is read would count as this process's own: gigabytes where there are millions of rows.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file, self._size = file, np.dtype(np.int32).itemsize
+        self._opened = file.open("rb", buffering=0)
+
+    def __getitem__(self, part: slice) -> NDArray[np.int32]:
+        count = int(part.stop - part.start) * self._size
+        content = os.pread(self._opened.fileno(), count, int(part.start) * self._size)
+        if len(content) != count:
+            raise GraftError(f"{self.file} is cut short. Delete its folder: it is made anew.")
+        return np.frombuffer(content, np.int32)
+
+
 class Ragged(Sequence[NDArray[np.int32]]):
     """N arrays of different lengths in one: `flat` holds all of them, `starts` [N + 1] where each begins."""
 
-    def __init__(self, flat: NDArray[np.int32], starts: NDArray[np.int64]) -> None:
+    def __init__(self, flat: NDArray[np.int32] | OnDisk, starts: NDArray[np.int64]) -> None:
         self._flat, self._starts = flat, starts
 
     def __len__(self) -> int:
@@ -35,8 +55,8 @@ class Ragged(Sequence[NDArray[np.int32]]):
         return self._flat[self._starts[row] : self._starts[row + 1]]
 
     def __reduce__(self) -> Any:
-        if isinstance(self._flat, np.memmap):
-            return _mapped, (Path(str(self._flat.filename)),)
+        if isinstance(self._flat, OnDisk):
+            return _kept, (self._flat.file,)
         return Ragged, (self._flat, self._starts)
 
     @property
@@ -65,7 +85,7 @@ def tokenised(rows: Mapping[str, Sequence[str]], tokenise: Tokenise, mark: str |
             _write(rows, tokenise, folder)
         except OSError as error:
             raise disk_error(folder, error) from error
-    return {file.stem: _mapped(file) for file in sorted(folder.glob("*.ids"))}
+    return {file.stem: _kept(file) for file in sorted(folder.glob("*.ids"))}
 
 
 def _in_memory(rows: Mapping[str, Sequence[str]], tokenise: Tokenise) -> dict[str, Ragged]:
@@ -109,5 +129,5 @@ def _write(rows: Mapping[str, Sequence[str]], tokenise: Tokenise, folder: Path) 
         shutil.rmtree(made, ignore_errors=True)
 
 
-def _mapped(file: Path) -> Ragged:
-    return Ragged(np.memmap(file, np.int32, "r"), np.load(file.with_name("starts.npy"), mmap_mode="r"))
+def _kept(file: Path) -> Ragged:
+    return Ragged(OnDisk(file), np.load(file.with_name("starts.npy"), mmap_mode="r"))

@@ -4,9 +4,8 @@ import hashlib
 import inspect
 import json
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from tasks import runtime
 from tasks.backbones.network import Batch, Network, Rows, by_block
 from tasks.backbones.weights import HubWeights, PackageWeights, PretrainedOn, Weights, explained
+from tasks.backbones.wordpiece import train_tokenizer
 from tasks.frozen import Frozen, GraftError
 from tasks.results import Target
 from tasks.scratch import TextTransformer
@@ -211,7 +211,7 @@ class ScratchTransformer(Frozen):
     def load(self, target: Target, rows: Rows, pretrained: bool = False) -> Network:
         """A new network with a tokenizer trained on the rows given."""
         columns = [rows[name] for name in ("text", "text_pair") if name in rows]
-        return self._network(_train_tokenizer(columns, self.vocabulary), target)
+        return self._network(train_tokenizer(columns, self.vocabulary), target)
 
     def rebuild(self, folder: Path, target: Target) -> Network:
         """The same network from what `describe` wrote, its weights still to be loaded."""
@@ -226,41 +226,3 @@ class ScratchTransformer(Frozen):
         )
         blocks = [[f"encoder.layers.{index}"] for index in range(self.layers)]
         return TextNetwork(module, ("head",), by_block(module, blocks, ("head",)), tokenizer, self.max_length)
-
-
-def _train_tokenizer(columns: Sequence[Sequence[str]], vocabulary: int) -> Any:
-    """A WordPiece tokenizer; the same texts give the same one in any process."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-
-    def tokenizer(model: Any) -> Any:
-        made = Tokenizer(model)
-        made.normalizer = normalizers.BertNormalizer(lowercase=True)
-        made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        return made
-
-    trained = tokenizer(models.WordPiece(unk_token="[UNK]"))
-    # The trainer numbers the letters inside words in the order of a hash map, which differs from process to process,
-    # and settles ties between merges by these numbers. As special tokens they come first, in the order given.
-    first = [*special.values(), *_letters_inside(trained, chain(*columns))]
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=vocabulary, min_frequency=2, special_tokens=first, show_progress=False
-    )
-    trained.train_from_iterator(chain(*columns), trainer)
-    ids: dict[str, int] = trained.get_vocab()
-    model = tokenizer(models.WordPiece(ids, unk_token="[UNK]"))
-    model.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B [SEP]",
-        special_tokens=[(token, ids[token]) for token in special.values()],
-    )
-    return PreTrainedTokenizerFast(tokenizer_object=model, model_input_names=["input_ids", "attention_mask"], **special)
-
-
-def _letters_inside(tokenizer: Any, texts: Iterable[str]) -> list[str]:
-    """`##x` for every letter that follows another one in a word, sorted."""
-    spaced = {word for text in texts for word in text.split()}
-    words = (tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(word)) for word in spaced)
-    return sorted({f"##{letter}" for parts in words for word, _ in parts for letter in word[1:]})
