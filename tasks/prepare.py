@@ -131,10 +131,11 @@ def _within(keys: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.bo
 
 def _pool(intake: Intake, target: Target, grouped: bool) -> Pool:
     """What deciding on the rows needs; `grouped`: with the units that must stay together."""
+    small = np.min_scalar_type(-target.outputs) if target.kind == "class" else None  # of millions of rows
     keys, labels, groups = [], [], []
     for rows, codes in _sorted(intake, target):
         keys.append(keys_of(rows))
-        labels.append(codes)
+        labels.append(codes.astype(small) if small else codes)
         if GROUP in rows.column_names:
             groups += rows[GROUP].to_pylist()
     rows = np.arange(intake.rows, dtype=np.int32)
@@ -144,7 +145,7 @@ def _pool(intake: Intake, target: Target, grouped: bool) -> Pool:
     units = [_alike(intake, target, pool.keys)]
     if groups:
         units.append(np.unique(groups, return_inverse=True)[1])
-    return Pool(pool.keys, pool.labels, joined(*units), rows)
+    return Pool(pool.keys, pool.labels, joined(*units).astype(rows.dtype), rows)
 
 
 def _alike(intake: Intake, target: Target, keys: NDArray[np.uint8]) -> NDArray[np.int64]:

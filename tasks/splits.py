@@ -35,6 +35,8 @@ class Pool:
         return len(self.rows)
 
     def __getitem__(self, chosen: Mask) -> "Pool":
+        if chosen.all():
+            return self
         return Pool(self.keys, self.labels[chosen], self.units[chosen], self.rows[chosen])
 
 
@@ -61,15 +63,18 @@ def draw(pool: Pool, share: float, salt: str) -> Mask:
     """
     lead = first_of(pool.units)
     leads = lead == np.arange(len(lead), dtype=lead.dtype)
-    place = (np.cumsum(leads, dtype=lead.dtype) - 1)[lead]
-    first, sizes = np.flatnonzero(leads), np.bincount(place)
+    kind = lead.dtype
+    place = (np.cumsum(leads, dtype=kind) - 1)[lead]
+    first, sizes = np.flatnonzero(leads).astype(kind), np.bincount(place).astype(kind)
+    del lead, leads
     strata = _strata(pool.labels, first)
-    order = np.lexsort((_salted(pool.keys, pool.rows[first], salt), strata))
-    ends = np.searchsorted(strata[order], np.arange(strata.max(initial=-1) + 2))
+    order = np.argsort(strata, kind="stable").astype(kind)
+    ends = np.searchsorted(strata, np.arange(int(strata.max(initial=-1)) + 2), sorter=order)
+    marks = _salted(pool.keys, pool.rows[first], salt)
     groups = [order[start:end] for start, end in pairwise(ends)]
     taken = np.zeros(len(first), bool)
     for members, quota in zip(groups, _quotas([int(sizes[group].sum()) for group in groups], share), strict=True):
-        _take(members, sizes, quota, taken)
+        _take(members[np.argsort(marks[members], kind="stable")], sizes, quota, taken)
     chosen: Mask = taken[place]
     return chosen
 
