@@ -82,7 +82,9 @@ def test_the_same_recipe_again_is_a_new_version_with_the_same_score(again: tuple
     ) in result.verdict.reasons
 
 
-def test_below_the_floor_it_is_held_as_candidate_and_the_champion_stays(again: tuple[Result, dict[str, int]]) -> None:
+def test_below_the_floor_it_is_held_as_candidate_and_the_champion_stays(
+    at_home: Path, again: tuple[Result, dict[str, int]]
+) -> None:
     result, named = again
 
     assert not result.verdict.passed

@@ -94,7 +94,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("official")
     for task in TASKS:
         stem = config(task)["folder"].removeprefix("glue/")
-        write_task(root, task, {"train": 120, "test": SIZES.get(stem, 0)} | MNLI)
+        write_task(root, task, {"train": 300, "test": SIZES.get(stem, 0)} | MNLI)
     return root
 
 
@@ -105,7 +105,7 @@ def recipe(task: str, **changes: Any) -> Recipe:
         {
             "name": task, "model": task, "dataset": dataset | own | changes,
             "backbone": {"library": "scratch_transformer", "vocabulary": 200, "max_length": 24, "hidden": 32, **SHAPE},
-            "method": {"kind": "scratch", "learning_rate": 0.01}, "schedule": {"epochs": 12, "batch_size": 16},
+            "method": {"kind": "scratch", "learning_rate": 0.01}, "schedule": {"epochs": 10, "batch_size": 16},
         }
     )  # fmt: skip
 
