@@ -117,7 +117,8 @@ def _marks(dataset: DatasetSpec, pools: dict[str, Pool], seed: int) -> NDArray[n
 
 def _move(marks: NDArray[np.int8], pool: Pool, choose: Any, mark: int) -> None:
     rest = marks == TRAIN
-    marks[np.flatnonzero(rest)[choose(pool[rest])]] = mark
+    chosen = choose(pool[rest])
+    marks[np.flatnonzero(rest)[chosen]] = mark
 
 
 def _within(keys: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.bool_]:

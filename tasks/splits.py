@@ -61,25 +61,30 @@ def draw(pool: Pool, share: float, salt: str) -> Mask:
     A unit counts for the class of its first row; of several labels the rarest counts. Where units hold several
     rows, a class comes as near to its share as whole units allow.
     """
-    lead = first_of(pool.units)
-    leads = lead == np.arange(len(lead), dtype=lead.dtype)
-    kind = lead.dtype
-    place = (np.cumsum(leads, dtype=kind) - 1)[lead]
-    first, sizes = np.flatnonzero(leads).astype(kind), np.bincount(place).astype(kind)
-    del lead, leads
+    first, place, sizes = _whole(pool.units)
     strata = _strata(pool.labels, first)
-    order = np.argsort(strata, kind="stable").astype(kind)
+    order = np.argsort(strata, kind="stable").astype(pool.rows.dtype)
     ends = np.searchsorted(strata, np.arange(int(strata.max(initial=-1)) + 2), sorter=order)
     marks = _salted(pool.keys, pool.rows[first], salt)
     groups = [order[start:end] for start, end in pairwise(ends)]
-    taken = np.zeros(len(first), bool)
+    taken = np.zeros(len(sizes), bool)
     for members, quota in zip(groups, _quotas([int(sizes[group].sum()) for group in groups], share), strict=True):
         _take(members[np.argsort(marks[members], kind="stable")], sizes, quota, taken)
     chosen: Mask = taken[place]
     return chosen
 
 
-def _strata(labels: NDArray[Any], first: NDArray[Any]) -> NDArray[Any]:
+def _whole(units: NDArray[Any]) -> tuple[Any, Any, NDArray[Any]]:
+    """Of each unit its first row, of each row its unit, of each unit its rows; slices where every row is alone."""
+    lead = first_of(units)
+    leads = lead == np.arange(len(lead), dtype=lead.dtype)
+    if leads.all():
+        return slice(None), slice(None), np.ones(len(units), np.int8)
+    place = (np.cumsum(leads, dtype=lead.dtype) - 1)[lead]
+    return np.flatnonzero(leads).astype(lead.dtype), place, np.bincount(place).astype(lead.dtype)
+
+
+def _strata(labels: NDArray[Any], first: Any) -> NDArray[Any]:
     """The class, the rarest of several labels (or none), or the tenth of the range, of each unit's first row."""
     own: NDArray[Any] = labels[first]
     if labels.ndim == 2:
