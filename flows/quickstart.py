@@ -45,8 +45,14 @@ def main() -> None:
 
 def _table(results: list[Result]) -> Table:
     headline = results[0].card.headline
-    columns = ("experiment", "rows", f"{headline} ± 95 %", "seen in pretraining", "trained", "seconds", "model")
-    table = Table(*columns, title="Few labels: what transfer gives", box=None, header_style="dim", title_justify="left")
+    columns = ("experiment", "rows", f"{headline} ± 95 %", "seen", "trained", "seconds", "model")
+    table = Table(
+        *columns,
+        title="Few labels: what transfer gives (seen: was the data in the trunk's pretraining?)",
+        box=None,
+        header_style="dim",
+        title_justify="left",
+    )
     for result in results:
         trained, registered = result.trained, result.registered
         table.add_row(
