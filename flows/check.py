@@ -2,12 +2,9 @@
 
 import json
 import sys
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -101,11 +98,8 @@ def recipe_of(name: str, overrides: Sequence[str]) -> Recipe:
     file = compose.find("datasets", name)
     dataset = compose.check(Dataset, compose.read(file), str(file))
     for backbone, method in USUAL[dataset.accepts]:
-        given = {"name": file.stem, "dataset": str(file.absolute()), "backbone": backbone, "method": method}
-        with tempfile.TemporaryDirectory() as folder:
-            made = Path(folder) / f"{file.stem}.yaml"
-            made.write_text(yaml.safe_dump(given))
-            recipe = compose.load(str(made), overrides)
+        given = {"dataset": str(file.absolute()), "backbone": backbone, "method": method}
+        recipe = compose.load_given(file.stem, given, overrides)
         try:
             recipe.backbone.check()
         except GraftError:

@@ -1,6 +1,7 @@
 """Config files to recipes: a bare string names a file in its field's folder, a mapping is the thing itself."""
 
 import difflib
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,14 @@ def load(experiment: str, overrides: Sequence[str] = ()) -> Recipe:
     raw.setdefault("model", raw["name"])
     recipe: Recipe = check(Recipe, raw, str(file), origins)
     return recipe
+
+
+def load_given(name: str, given: Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe of an experiment that stands in no file; `load` says what is raised."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"{name}.yaml"
+        file.write_text(yaml.safe_dump(dict(given)))
+        return load(str(file), overrides)
 
 
 def check(model: Any, raw: Any, file: str, origins: Mapping[str, str] | None = None) -> Any:

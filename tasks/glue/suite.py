@@ -1,10 +1,6 @@
 """What a GLUE suite is asked to run: tasks, method, backbone and seeds as recipes, checked before any training."""
 
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
-
-import yaml
 
 from tasks import compose, runtime
 from tasks.datasets.glue import Glue
@@ -96,10 +92,7 @@ def _recipe(suite: Suite, task: str, seed: int) -> Recipe:
     if known != DEFAULTS:
         return compose.load(known, words)
     given = {"dataset": task, "backbone": suite.backbone, "method": suite.method, "gate": "default"}
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / f"{task}_{suite.method}.yaml"
-        file.write_text(yaml.safe_dump(given))
-        return compose.load(str(file), words)
+    return compose.load_given(f"{task}_{suite.method}", given, words)
 
 
 def check_data(recipes: Sequence[Recipe]) -> None:
