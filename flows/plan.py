@@ -20,14 +20,12 @@ from flows.rehearsal import Order
 from tasks import runtime, tracking
 from tasks.check import check
 from tasks.frozen import GraftError
-from tasks.planning import memory
 from tasks.planning.forecast import Plan, Tried, plan
 from tasks.prepare import prepare
 from tasks.recipe import Recipe
 from tasks.register import champion_folder
-from tasks.results import Prepared
 
-CACHES = ("tokens", "checks", "weights")  # of the real home: what is made in them stays
+CACHES = ("prepared", "tokens", "checks", "weights")  # of the real home: what is made in them stays
 
 
 def planned(recipe: Recipe) -> Plan:
@@ -37,20 +35,18 @@ def planned(recipe: Recipe) -> Plan:
         GraftError: what the run itself would raise: data that do not pass their checks, weights that are not there,
             a method that does not fit, a database that does not answer.
     """
-    began = time.perf_counter()
     recipe.backbone.check()
     recipe, saved = started(recipe)
     data = prepare(recipe.model, recipe.dataset, recipe.seed)
-    prepared, peak = time.perf_counter() - began, memory.peak()
+    began = time.perf_counter()
     checked = check(data, recipe)
     checked.require()
-    looked = time.perf_counter() - began - prepared
+    looked = time.perf_counter() - began
     champion, opened = _champion(recipe.model)
-    tried = _try(recipe, data, saved, database=opened > 0)
-    seconds = {"start": tried.seconds["start"], "prepare": prepared, **tried.seconds}
-    seconds["begin"] += opened
+    tried = _try(recipe, saved, database=opened > 0)
+    seconds = tried.seconds | {"begin": tried.seconds["begin"] + opened}
     seconds |= {"champion": seconds["scoring"]} if champion else {}  # it is scored again on the same rows
-    tried = tried.model_copy(update={"seconds": seconds, "peak": max(peak, tried.peak)})
+    tried = tried.model_copy(update={"seconds": seconds})
     return plan(recipe, data, tried, looked, checked.finding("truncation").count)
 
 
@@ -64,12 +60,11 @@ def _champion(model: str) -> tuple[bool, float]:
         return champion_folder(model) is not None, time.perf_counter() - began
 
 
-def _try(recipe: Recipe, data: Prepared, saved: Path | None, database: bool) -> Tried:
+def _try(recipe: Recipe, saved: Path | None, database: bool) -> Tried:
     """Walk through the run in a process of its own: memory and seconds are those of a run that starts there."""
     with _home() as home:
         order = Order(
             recipe=recipe.model_dump_json(),
-            data=data.model_dump_json(),
             saved=saved,
             database=database,
             answer=home / "answer.json",
@@ -129,7 +124,7 @@ def size(count: float) -> str:
 
 STAGES = {
     "start": "start the command (imports) and end it",
-    "prepare": "read and split the rows",
+    "prepare": "read and split the rows, or find those that lie ready",
     "begin": "look up the checks, open MLflow, load the network",
     "training": "all steps, and the validation of every epoch",
     "checkpoints": "write them, and send the metrics",

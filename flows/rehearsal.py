@@ -22,10 +22,9 @@ REFUSED = 3  # exit code; the error's text is in place of the answer
 
 
 class Order(Frozen):
-    """A recipe and its rows, as JSON; the model that it starts from; whether there is a database; the answer's file."""
+    """A recipe as JSON; the model that it starts from; whether there is a database; the answer's file."""
 
     recipe: str
-    data: str
     saved: Path | None
     database: bool
     answer: Path
@@ -59,12 +58,14 @@ def main(order: Order) -> "Tried":
     from tasks import runtime, tracking
     from tasks.evaluate import evaluate
     from tasks.planning import forecast, memory
+    from tasks.prepare import prepare
     from tasks.recipe import Recipe
     from tasks.register import promote, register
-    from tasks.results import Prepared
 
-    recipe, data = Recipe.model_validate_json(order.recipe), Prepared.model_validate_json(order.data)
+    recipe = Recipe.model_validate_json(order.recipe)
     clock.note("start")
+    data = prepare(recipe.model, recipe.dataset, recipe.seed)
+    clock.note("prepare")
     if order.database:  # so there is one here too: to make it takes seconds that the run does not need
         tracking.client().search_experiments(max_results=1)
         clock.note("tried")
@@ -82,7 +83,7 @@ def main(order: Order) -> "Tried":
     clock.note("registration")
     peak = memory.peak()
     clock.seconds["scoring"] += forecast.rest_of_scoring(recipe, data, few, trained.folder, found.forward)
-    stages = ("start", "begin", "training", "checkpoints", "scoring", "registration")
+    stages = ("start", "prepare", "begin", "training", "checkpoints", "scoring", "registration")
     return forecast.Tried(
         seconds={stage: clock.seconds[stage] for stage in stages},
         ended=time.time(),

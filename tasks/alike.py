@@ -65,8 +65,11 @@ def equal(values: NDArray[Any]) -> tuple[Places, Places]:
     ordered = values[order]
     new = np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(order)]
     del ordered
+    ranks = np.cumsum(new)
+    ranks -= 1
     ids = np.empty(len(order), np.int64)
-    ids[order] = np.cumsum(new) - 1
+    ids[order] = ranks
+    del ranks
     return ids, order[new]
 
 

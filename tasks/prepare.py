@@ -8,6 +8,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from tasks.intake import Intake, check_seen, coded, take_in
 from tasks.results import Prepared, Target
 from tasks.rows import Rows, inputs_of
 from tasks.screen import counting
-from tasks.shelves import key_order, keys_of
+from tasks.shelves import KEY_BYTES, key_order, keys_of
 from tasks.splits import Pool, carve, draw, joined
 from tasks.steps import step
 
@@ -133,20 +134,22 @@ def _within(keys: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.bo
 def _pool(intake: Intake, target: Target, grouped: bool) -> Pool:
     """What deciding on the rows needs; `grouped`: with the units that must stay together."""
     small = np.min_scalar_type(-target.outputs) if target.kind == "class" else None  # of millions of rows
-    keys, labels, groups = [], [], []
+    keys = np.empty((intake.rows, KEY_BYTES), np.uint8)
+    labels, groups, done = [], [], 0
     for rows, codes in _sorted(intake, target):
-        keys.append(keys_of(rows))
+        keys[done : done + len(rows)] = keys_of(rows)
+        done += len(rows)
         labels.append(codes.astype(small) if small else codes)
         if GROUP in rows.column_names:
             groups += rows[GROUP].to_pylist()
-    rows = np.arange(intake.rows, dtype=np.int32)
-    pool = Pool(np.concatenate(keys), np.concatenate(labels), rows, rows)
+    pool = Pool(keys, np.concatenate(labels), None, np.arange(intake.rows, dtype=np.int32))
     if not grouped:
         return pool
-    units = [_alike(intake, target, pool.keys)]
+    units = [_alike(intake, target, keys)]
     if groups:
         units.append(np.unique(groups, return_inverse=True)[1])
-    return Pool(pool.keys, pool.labels, joined(*units).astype(rows.dtype), rows)
+    own = joined(*units)
+    return replace(pool, units=own.astype(np.int32)) if np.bincount(own).max() > 1 else pool
 
 
 def _alike(intake: Intake, target: Target, keys: NDArray[np.uint8]) -> NDArray[np.int64]:

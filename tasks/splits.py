@@ -22,13 +22,14 @@ class Pool:
     Attributes:
         keys: [M, 16] bytes, the hash of the inputs of all rows.
         labels: [N] class indices or numbers, or [N, K] of 0 and 1.
-        units: [N] integers from 0 on, not many more than M; rows that share one must lie on one side.
+        units: [N] integers from 0 on, not many more than M; rows that share one must lie on one side. None: all are
+            alone.
         rows: [N] where in `keys` each row's is.
     """
 
     keys: NDArray[np.uint8]
     labels: NDArray[Any]
-    units: NDArray[Any]
+    units: NDArray[Any] | None
     rows: NDArray[Any]
 
     def __len__(self) -> int:
@@ -37,7 +38,8 @@ class Pool:
     def __getitem__(self, chosen: Mask) -> "Pool":
         if chosen.all():
             return self
-        return Pool(self.keys, self.labels[chosen], self.units[chosen], self.rows[chosen])
+        units = None if self.units is None else self.units[chosen]
+        return Pool(self.keys, self.labels[chosen], units, self.rows[chosen])
 
 
 def carve(pool: Pool, size: float, salt: str) -> Mask:
@@ -61,7 +63,7 @@ def draw(pool: Pool, share: float, salt: str) -> Mask:
     A unit counts for the class of its first row; of several labels the rarest counts. Where units hold several
     rows, a class comes as near to its share as whole units allow.
     """
-    first, place, sizes = _whole(pool.units)
+    first, place, sizes = _whole(pool)
     strata = _strata(pool.labels, first)
     order = np.argsort(strata, kind="stable").astype(pool.rows.dtype)
     ends = np.searchsorted(strata, np.arange(int(strata.max(initial=-1)) + 2), sorter=order)
@@ -74,12 +76,12 @@ def draw(pool: Pool, share: float, salt: str) -> Mask:
     return chosen
 
 
-def _whole(units: NDArray[Any]) -> tuple[Any, Any, NDArray[Any]]:
+def _whole(pool: Pool) -> tuple[Any, Any, NDArray[Any]]:
     """Of each unit its first row, of each row its unit, of each unit its rows; slices where every row is alone."""
-    lead = first_of(units)
+    if pool.units is None:
+        return slice(None), slice(None), np.ones(len(pool), np.int8)
+    lead = first_of(pool.units)
     leads = lead == np.arange(len(lead), dtype=lead.dtype)
-    if leads.all():
-        return slice(None), slice(None), np.ones(len(units), np.int8)
     place = (np.cumsum(leads, dtype=lead.dtype) - 1)[lead]
     return np.flatnonzero(leads).astype(lead.dtype), place, np.bincount(place).astype(lead.dtype)
 

@@ -15,8 +15,7 @@ def pool(labels: object, units: object = None) -> Pool:
     own = np.asarray(labels)
     keys = np.frombuffer(b"".join(hashlib.md5(b"%d" % n).digest() for n in range(len(own))), np.uint8).reshape(-1, 16)
     order = np.lexsort(keys.T[::-1])
-    numbers = np.arange(len(own)) if units is None else np.asarray(units)
-    return Pool(keys[order], own, numbers, np.arange(len(own)))
+    return Pool(keys[order], own, None if units is None else np.asarray(units), np.arange(len(own)))
 
 
 def test_every_class_gives_its_share_within_one_row() -> None:
@@ -42,6 +41,12 @@ def test_another_numbering_of_the_same_units_chooses_the_same_rows() -> None:
     labels = np.arange(400) % 3
     assert (draw(pool(labels, units), 0.2, "a") == draw(pool(labels, names[units]), 0.2, "a")).all()
     assert (draw(pool(labels, units), 0.2, "a") != draw(pool(labels, units), 0.2, "b")).any()
+
+
+def test_rows_that_are_alone_are_drawn_as_units_of_one_row() -> None:
+    labels = np.random.default_rng(7).integers(0, 3, 400)
+    numbers = np.random.default_rng(8).permutation(400)
+    assert (draw(pool(labels), 0.3, "a") == draw(pool(labels, numbers), 0.3, "a")).all()
 
 
 def test_a_unit_too_large_for_the_share_is_passed_over_for_smaller_ones() -> None:
@@ -83,5 +88,5 @@ def test_a_part_of_a_pool_is_drawn_from_as_a_pool_of_its_own() -> None:
     units = np.random.default_rng(5).integers(0, 80, 300)
     whole = pool(np.arange(300) % 3, units)
     part = np.random.default_rng(6).random(300) < 0.7  # some units lose their first row
-    alone = Pool(whole.keys[part], whole.labels[part], whole.units[part], np.arange(part.sum()))
+    alone = Pool(whole.keys[part], whole.labels[part], units[part], np.arange(part.sum()))
     assert (draw(whole[part], 0.3, "a") == draw(alone, 0.3, "a")).all()
