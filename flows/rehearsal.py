@@ -64,6 +64,7 @@ def main(order: Order) -> "Tried":
 
     recipe = Recipe.model_validate_json(order.recipe)
     clock.note("start")
+    recipe.backbone.check()
     data = prepare(recipe.model, recipe.dataset, recipe.seed)
     clock.note("prepare")
     if order.database:  # so there is one here too: to make it takes seconds that the run does not need
