@@ -113,7 +113,14 @@ def _new_version(name: str, uri: str, run_id: str, told: str) -> str:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    return str(client.create_model_version(name, source=uri, run_id=run_id, description=told[:LONGEST]).version)
+    made = client.create_model_version(
+        name,
+        source=uri,
+        run_id=run_id,
+        description=told[:LONGEST],
+        model_id=uri.rpartition("/")[2],  # a server asks for it
+    )
+    return str(made.version)
 
 
 @step

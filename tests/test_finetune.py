@@ -1,21 +1,21 @@
-"""The whole road: once without a server, killed and taken up again, and once with a real Prefect server."""
+"""The whole road: without a server, killed and taken up again, with a real Prefect and with a real MLflow server."""
 
+import json
 import os
+import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from made import IMAGE, Made, aliases
+from made import IMAGE, TEXT, Graft, Made, aliases
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from servers import MLFLOW, PREFECT, serving
 
 from flows.finetune import Result, judge, run, workspace
 from tasks import tracking
@@ -171,34 +171,9 @@ def test_killed_in_training_and_again_before_registering_it_ends_as_one_run(at_h
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Prefect server of our own; its API's address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     home = tmp_path_factory.mktemp("prefect")
-    alone = {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with (home / "log").open("w") as log:
-        process = subprocess.Popen(command, env=os.environ | alone, stdout=log, stderr=log, start_new_session=True)
-    try:
-        _wait(f"http://127.0.0.1:{port}/api/health", process, home / "log")
-        yield f"http://127.0.0.1:{port}/api"
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-
-
-def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(600):
-        assert process.poll() is None, log.read_text()
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
-    raise AssertionError(f"the server did not start: {log.read_text()}")
+    with serving(PREFECT, home, environment={"PREFECT_HOME": str(home)}) as address:
+        yield f"{address}/api"
 
 
 def test_with_a_server_the_flow_and_its_tasks_are_seen_there_completed(
@@ -231,3 +206,23 @@ def test_with_a_server_a_bad_recipe_is_a_failed_flow_with_the_reason_and_no_trac
     assert told[0] == ""
     assert "Traceback" not in told[1]
     assert "nowhere.csv does not exist" in told[1]
+
+
+def test_with_an_mlflow_server_all_that_a_run_leaves_is_on_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, graft: Graft
+) -> None:
+    home = tmp_path / "home"
+    kept = ("--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db", "--artifacts-destination", str(tmp_path / "kept"))
+    with serving(MLFLOW, tmp_path, *kept) as address:
+        monkeypatch.setenv("GRAFT_HOME", str(home))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        told = graft("finetune", "tickets_scratch", *TEXT, "--json")
+        assert told.code == 0, told.err
+        made = json.loads(told.out)
+        assert made["verdict"]["passed"]
+        assert tracking.client().get_run(made["run_id"]).info.status == "FINISHED"
+        assert tracking.client().get_metric_history(made["run_id"], "train/loss")
+        assert not (home / "mlflow.db").exists()
+        shutil.rmtree(home)  # as on another machine
+        asked = graft("predict", "tickets", "--text", "my parcel never came")
+        assert asked.code == 0, asked.err
