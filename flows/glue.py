@@ -22,6 +22,8 @@ from tasks.overlap import pretraining_overlap
 from tasks.recipe import Recipe
 
 WHOLE = {"task", "score", "seeds", "rows", "seen", "settings"}  # columns that are not broken over lines
+ROOM = len("mismatched/")  # a metric's name is broken there
+WIDE, WIDE_ALONE = 140, {"seeds", "rows", "settings"}  # characters of a line, and columns that less has no room for
 
 
 class Report(Frozen):
@@ -137,17 +139,25 @@ def as_object(report: Report) -> dict[str, object]:
     }  # fmt: skip
 
 
+def _shown(made: Standings, narrow: bool) -> Table:
+    rows = standings.rows(made)
+    columns = [name for name in rows[0] if not (narrow and name in WIDE_ALONE)]
+    shown = Table(title=escape(made.title), title_justify="left", box=None, header_style="dim", padding=(0, 1, 0, 0))
+    for name in columns:
+        style, room = "dim" if name.endswith("*") else "", ROOM if name == "metrics" else None
+        shown.add_column(escape(name), style=style, overflow="fold", no_wrap=name in WHOLE, min_width=room)
+    for row in rows:
+        if row is rows[-1]:
+            shown.add_section()
+        shown.add_row(*(escape(row[name]) for name in columns), style="bold" if row is rows[-1] else None)
+    return shown
+
+
 def show(report: Report, screen: Console) -> None:
     """The table, its notes, and what failed with the next step."""
-    rows = standings.rows(report.standings)
-    shown = Table(title=escape(report.standings.title), title_justify="left", box=None, header_style="dim")
-    for name in rows[0]:
-        shown.add_column(escape(name), style="dim" if name.endswith("*") else "", no_wrap=name in WHOLE)
-    for row in rows[:-1]:
-        shown.add_row(*map(escape, row.values()))
-    shown.add_section()
-    shown.add_row(*map(escape, rows[-1].values()), style="bold")
-    screen.print(shown)
+    if not screen.is_terminal:  # a file is as wide as its lines
+        screen.width = max(screen.width, WIDE)
+    screen.print(_shown(report.standings, narrow=screen.width < WIDE))
     for note in standings.notes():
         screen.print(note, style="dim", markup=False)
     for child in report.failed:

@@ -12,8 +12,9 @@ import pytest
 import yaml
 from made import Graft
 from official import FOLDERS, columns, row, write, write_task
+from rich.console import Console
 
-from flows.glue import Report, Unfinished, as_object, glue, taught
+from flows.glue import Report, Unfinished, as_object, glue, show, taught
 from flows.suite import Outcome
 from tasks import suites, tracking
 from tasks.frozen import GraftError
@@ -52,6 +53,21 @@ def test_a_task_with_two_metrics_scores_their_mean_for_every_seed() -> None:
     assert (mrpc.score.mean, mrpc.score.low, mrpc.score.high) == pytest.approx((0.775, 0.7, 0.85))
     assert str(mrpc.score) == "77.5 (70.0 to 85.0)"
     assert (mrpc.seeds, mrpc.wanted, mrpc.rows) == (2, 2, 408)
+
+
+@pytest.mark.parametrize(("terminal", "every"), [(True, False), (False, True)])
+def test_the_table_keeps_its_words_whole_in_a_narrow_terminal_and_has_every_column_in_a_file(
+    terminal: bool, every: bool
+) -> None:
+    written = io.StringIO()
+    screen = Console(file=written, force_terminal=terminal, width=80, color_system=None)
+    show(Report(standings=made(), children=(), run_id="0" * 32), screen)
+    table = written.getvalue().partition("Times 100")[0]
+    body = [text for text in table.splitlines() if text.startswith(("sst2", "mrpc", "mnli", "average"))]
+    assert len(body) == 4
+    assert "\u2026" not in "".join(body)
+    assert all(word in table for word in ("77.5 (70.0 to 85.0)", "f1 85.0", "mismatched", "95.1", "92.3", "91.5"))
+    assert ("settings" in table, "seeds" in table.partition("mrpc")[0]) == (every, every)
 
 
 def test_mnli_is_the_mean_of_both_sets_and_the_diagnostic_set_is_in_no_average() -> None:
