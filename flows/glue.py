@@ -140,16 +140,16 @@ def as_object(report: Report) -> dict[str, object]:
 
 
 def _shown(made: Standings, narrow: bool) -> Table:
-    rows = standings.rows(made)
-    columns = [name for name in rows[0] if not (narrow and name in WIDE_ALONE)]
+    *tasks, average = standings.rows(made)
+    columns = [name for name in average if not (narrow and name in WIDE_ALONE)]
     shown = Table(title=escape(made.title), title_justify="left", box=None, header_style="dim", padding=(0, 1, 0, 0))
     for name in columns:
         style, room = "dim" if name.endswith("*") else "", ROOM if name == "metrics" else None
         shown.add_column(escape(name), style=style, overflow="fold", no_wrap=name in WHOLE, min_width=room)
-    for row in rows:
-        if row is rows[-1]:
-            shown.add_section()
-        shown.add_row(*(escape(row[name]) for name in columns), style="bold" if row is rows[-1] else None)
+    for row in tasks:
+        shown.add_row(*(escape(row[name]) for name in columns))
+    shown.add_section()
+    shown.add_row(*(escape(average[name]) for name in columns), style="bold")
     return shown
 
 

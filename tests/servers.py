@@ -15,15 +15,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from flows.quiet import SETTINGS
+
+SETTINGS_FILE = Path(__file__).parents[1] / "mlflow" / "server.env"
 PREFECT = ("prefect", "server", "start")
-MLFLOW = ("mlflow", "server", "--workers", "1")
+MLFLOW = ("mlflow", "--env-file", str(SETTINGS_FILE), "server", "--workers", "1")  # as `make mlflow` starts it
 HEALTH = {"prefect": "/api/health", "mlflow": "/health"}
-QUIET = {
-    "DO_NOT_TRACK": "1",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-}
 
 
 @contextmanager
@@ -37,7 +34,7 @@ def serving(
     command = [sys.executable, "-m", *server, "--host", "127.0.0.1", "--port", address.rpartition(":")[2], *words]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
-            command, env=os.environ | QUIET | dict(environment or {}), stdout=log, stderr=log, start_new_session=True
+            command, env=os.environ | SETTINGS | dict(environment or {}), stdout=log, stderr=log, start_new_session=True
         )
     try:
         _wait(address + HEALTH[server[0]], process, folder / "log")
