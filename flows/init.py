@@ -1,6 +1,8 @@
 """Two files from a look at the user's data: the data set and an experiment, ready to run."""
 
 import json
+import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -34,30 +36,40 @@ def main(
     Raises:
         GraftError: the data cannot be used, a decision is missing, or a file is there already.
     """
-    path = place(data)
-    seen = survey(path, place(test) if test else None, wanted, encoding)
-    with console.status("choosing"):
-        made = propose(seen, name_of(name or path.stem), to)
-    if there := [file for file in made.files.values() if file.exists() and not force]:
-        raise GraftError(f"{there[0]} exists. Write over it with --force, or give another --name (or --to FOLDER).")
-    with console.status("trying the files"):
-        prove(made, seen)
+    path, tested = place(data), place(test) if test else None
+    outside = [folder for folder in folders(path, tested) if not runtime.allowed(folder)]
+    with runtime.allowing(*outside):
+        seen = survey(path, tested, wanted, encoding)
+        with console.status("choosing"):
+            made = propose(seen, name_of(name or path.stem), to)
+        if there := [file for file in made.files.values() if file.exists() and not force]:
+            raise GraftError(f"{there[0]} exists. Write over it with --force, or give another --name (or --to FOLDER).")
+        with console.status("trying the files"):
+            prove(made, seen)
     write(made)
+    allow = f"GRAFT_ALLOW={runtime.allowance(*outside)}" if outside else None
     if as_json:
-        sys.stdout.write(json.dumps(told(seen, made)) + "\n")
-    show(Console(stderr=as_json), path, seen, made)
+        sys.stdout.write(json.dumps(told(seen, made, allow)) + "\n")
+    show(Console(stderr=as_json), path, seen, made, allow)
+
+
+def folders(path: Path, test: Path | None) -> list[Path]:
+    """The folders that the data are, or lie in; each once."""
+    return list(dict.fromkeys(own if own.is_dir() else own.parent for own in (path, test) if own))
 
 
 def place(given: str) -> Path:
-    """A path from the current folder, or else from GRAFT_DATA.
+    """A path from the current folder, or else from GRAFT_DATA; `..` are taken as they are written.
 
     Raises:
         GraftError: there is nothing.
     """
-    found = next((path for path in (Path(given).expanduser(), runtime.data_path(given)) if path.exists()), None)
+    own = os.path.expanduser(given)
+    places = (Path(os.path.abspath(folder / own)) for folder in (Path.cwd(), runtime.data_path(".")))
+    found = next((path for path in places if path.exists()), None)
     if found is None:
         raise GraftError(f"{given!r} does not exist, neither from here nor below {runtime.data_path('.')}.")
-    return found.absolute()
+    return found
 
 
 def survey(path: Path, test: Path | None, wanted: Wanted, encoding: str | None) -> Survey:
@@ -89,8 +101,8 @@ def write(made: Proposal) -> None:
             raise GraftError(f"{file} cannot be written: {error.strerror or error}. Give --to FOLDER.") from error
 
 
-def told(seen: Survey, made: Proposal) -> dict[str, Any]:
-    """All that the terminal shows, for a program."""
+def told(seen: Survey, made: Proposal, allow: str | None) -> dict[str, Any]:
+    """All that the terminal shows, for a program; `allow` is what must be set to read the data, if anything must."""
     return {
         "name": made.name,
         **{kind: str(file) for kind, file in made.files.items()},
@@ -101,12 +113,13 @@ def told(seen: Survey, made: Proposal) -> dict[str, Any]:
         "columns": [own.model_dump() for own in seen.seen],
         "reasons": made.reasons,
         "notes": seen.notes,
+        "allow": allow,
         "next": made.commands,
     }
 
 
-def show(screen: Console, path: Path, seen: Survey, made: Proposal) -> None:
-    """What was seen, why the files are as they are, where they lie, and what to run next."""
+def show(screen: Console, path: Path, seen: Survey, made: Proposal, allow: str | None) -> None:
+    """What was seen, why the files are as they are, where they lie, what to set, and what to run next."""
     rows = f"all {seen.rows:,} rows" if seen.whole else f"the first {seen.rows:,} rows; there are more"
     table = Table(title=f"{escape(path.name)}: {rows}", title_justify="left", box=None, header_style="dim")
     for column in ("folder" if seen.kind == "image_folder" else "column", "role", "what was seen"):
@@ -121,5 +134,7 @@ def show(screen: Console, path: Path, seen: Survey, made: Proposal) -> None:
         screen.print(f"  {note}", style="yellow", highlight=False, markup=False)
     for kind, file in made.files.items():
         screen.print(f"{kind:<10} {file}", highlight=False, markup=False, soft_wrap=True)
+    if allow:
+        screen.print(f"First:     export {shlex.quote(allow)}", highlight=False, markup=False, soft_wrap=True)
     for word, command in zip(("Next:", "", ""), made.commands, strict=True):
         screen.print(f"{word:<10} [bold]{escape(command)}[/]", highlight=False, soft_wrap=True)

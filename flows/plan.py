@@ -70,6 +70,7 @@ def _try(recipe: Recipe, saved: Path | None, database: bool) -> Tried:
             answer=home / "answer.json",
         )
         settings = {"GRAFT_HOME": str(home), "MLFLOW_TRACKING_URI": f"sqlite:///{home / 'mlflow.db'}"}
+        settings["GRAFT_ALLOW"] = runtime.allowance(runtime.home())  # data may lie in the real one
         code = subprocess.run(
             [sys.executable, "-m", "flows.rehearsal"],
             input=order.model_dump_json(),

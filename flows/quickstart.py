@@ -40,7 +40,7 @@ def main() -> None:
     screen.print(f"Picture: {picture}")
     screen.print("Look further:")
     screen.print('  [bold].venv/bin/graft predict tickets --text "my parcel never came"[/]')
-    screen.print("  [bold]make mlflow[/]   (all runs, curves and models in a browser)")
+    screen.print("  [bold].venv/bin/graft up[/]   (all runs, curves and models in a browser, a form, schedules)")
 
 
 def _table(results: list[Result]) -> Table:

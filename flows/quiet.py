@@ -17,6 +17,8 @@ SETTINGS = {
     "DO_NOT_TRACK": "1",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false",  # all through the server: its store may be out of reach
+    "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # it would stand before the JSON object of --json
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

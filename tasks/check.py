@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from tasks import checks, near, runtime
-from tasks.checkpoint import write_file
 from tasks.checks.drift import drift, summary
 from tasks.checks.subject import Subject
+from tasks.files import write_file
 from tasks.findings import CHECKS, Checked, Finding
 from tasks.recipe import Recipe
 from tasks.results import Prepared

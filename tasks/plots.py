@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -74,7 +74,7 @@ def bars(
     names: Sequence[str],
     values: Sequence[float],
     spreads: Sequence[tuple[float, float]],
-    file: Path,
+    file: Path | IO[bytes],
     told: str = "score on the test rows, with its 95 % interval",
 ) -> None:
     """Scores with their 95 % intervals as horizontal bars, the first on top."""

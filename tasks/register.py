@@ -142,6 +142,16 @@ def champion_data(name: str) -> dict[str, Any] | None:
     return tracking.summary_of(version.run_id) if version else None
 
 
+def champion_trained_on(name: str) -> tuple[str, int, str] | None:
+    """The fingerprint, the seed and the hash of the rows of the champion's run; None if there is no champion."""
+    version = _champion(name)
+    if version is None:
+        return None
+    with tracking.explained():
+        found = tracking.client().get_run(version.run_id).data
+    return found.tags.get("graft.fingerprint", ""), int(found.params["seed"]), found.tags.get("graft.hashes", "")
+
+
 def _champion(name: str) -> Any:
     try:
         return tracking.client().get_model_version_by_alias(name, CHAMPION)

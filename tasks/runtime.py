@@ -3,6 +3,8 @@
 import importlib.util
 import os
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, cast, get_args
 
@@ -17,7 +19,7 @@ def home() -> Path:
     Raises:
         GraftError: the folder cannot be made or written.
     """
-    folder = Path(os.environ.get("GRAFT_HOME") or ".graft").absolute()
+    folder = _home()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder):
@@ -30,9 +32,67 @@ def home() -> Path:
     return folder
 
 
-def data_path(path: str) -> Path:
-    """Resolve a data path: absolute as it is, a relative one against `GRAFT_DATA` (default `data`)."""
-    return Path(os.environ.get("GRAFT_DATA") or "data").absolute() / Path(path).expanduser()
+def _home() -> Path:
+    return Path(os.environ.get("GRAFT_HOME") or ".graft").absolute()
+
+
+def data_path(path: str, start: Path | None = None, within: Sequence[Path] = ()) -> Path:
+    """Where a path that a config gives leads; every such path is resolved here, before anything is read.
+
+    It must lie below one of the folders `within` (a package's, say); where none is given, below `GRAFT_DATA` (default
+    `data`), `GRAFT_HOME`, the current folder, or a folder of `GRAFT_ALLOW`. Its `..` are taken as they are written and
+    no link is followed: a link below these folders may lead out, for whoever made it owns them.
+
+    Args:
+        path: as the config, or the cell of a table, has it.
+        start: where a relative path starts. If not given, at the first of `within`; where there is none, at
+            `GRAFT_DATA`, and `~` is the user's home.
+        within: the only folders in which it may lie.
+
+    Raises:
+        GraftError: it leads elsewhere.
+    """
+    given = path if start or within else os.path.expanduser(path)
+    found = Path(os.path.abspath(os.path.join(start or [*within, _data()][0], given)))
+    if allowed(found, within):
+        return found
+    if within:
+        raise GraftError(f"{path!r} is {found}, which is not below {within[0]}. Give a path inside it.")
+    folder = found.parent if found.suffix and found.parent.name else found
+    raise GraftError(
+        f"{path!r} is {found}, which is not below GRAFT_DATA ({_data()}), GRAFT_HOME ({_home()}), the current folder "
+        f"({Path.cwd()}) or a folder of GRAFT_ALLOW ({os.environ.get('GRAFT_ALLOW') or 'not set'}). "
+        f"Move it below GRAFT_DATA, or set GRAFT_ALLOW={allowance(folder)}."
+    )
+
+
+def _data() -> Path:
+    return Path(os.path.abspath(os.environ.get("GRAFT_DATA") or "data"))
+
+
+def allowed(path: Path, within: Sequence[Path] = ()) -> bool:
+    """Whether an absolute path lies below one of the folders, which are those of `data_path` if none are given."""
+    named = map(Path, filter(None, os.environ.get("GRAFT_ALLOW", "").split(os.pathsep)))
+    folders = within or (_data(), _home(), Path.cwd(), *named)
+    return any(path.is_relative_to(os.path.abspath(folder)) for folder in folders)
+
+
+def allowance(*folders: Path) -> str:
+    """The value of `GRAFT_ALLOW` with which these folders are allowed beside those that it names now."""
+    return os.pathsep.join(filter(None, [os.environ.get("GRAFT_ALLOW"), *map(str, folders)]))
+
+
+@contextmanager
+def allowing(*folders: Path) -> Iterator[None]:
+    """Allow these folders for a while: what a person names at the terminal may be looked at."""
+    before = os.environ.get("GRAFT_ALLOW")
+    os.environ["GRAFT_ALLOW"] = allowance(*folders)
+    try:
+        yield
+    finally:
+        del os.environ["GRAFT_ALLOW"]
+        if before is not None:
+            os.environ["GRAFT_ALLOW"] = before
 
 
 def package_folder(name: str) -> Path:
@@ -53,6 +113,12 @@ def package_folder(name: str) -> Path:
 def tracking_uri() -> str:
     """The MLflow server of `MLFLOW_TRACKING_URI`, or a SQLite file in the home folder."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home() / 'mlflow.db'}"
+
+
+def mlflow_page() -> str | None:
+    """Where browsers find MLflow: `GRAFT_MLFLOW_PAGE`, else its server's own address; None without a server."""
+    uri = tracking_uri()
+    return (os.environ.get("GRAFT_MLFLOW_PAGE") or uri).rstrip("/") if uri.startswith("http") else None
 
 
 def offline() -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -9,16 +10,49 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 console = Console(stderr=True)
 
 
+class Watcher(Protocol):
+    """Somebody else who is told what the bars show, as often as they show it."""
+
+    def moved(self, stage: str, done: int, total: int | None, figures: str) -> None:
+        """So much of a stage is done."""
+
+    def said(self, text: str) -> None:
+        """A line was shown."""
+
+
+_watchers: list[Watcher] = []
+
+
+@contextmanager
+def watched(watcher: Watcher) -> Iterator[None]:
+    """Tell `watcher` too, while the body runs."""
+    _watchers.append(watcher)
+    try:
+        yield
+    finally:
+        _watchers.remove(watcher)
+
+
+def say(text: str, style: str | None = None) -> None:
+    """Show a line, and tell those who watch."""
+    console.print(text, style=style, markup=False)
+    for watcher in _watchers:
+        watcher.said(text)
+
+
 class Bar:
     """A stage's progress: steps done, and a line of figures."""
 
     def __init__(self, progress: Progress, stage: str, total: int | None, done: int) -> None:
-        self._progress = progress
+        self._progress, self._stage, self._total, self._done = progress, stage, total, done
         self._task = progress.add_task(stage, total=total, completed=done, figures="")
 
     def advance(self, figures: str = "", steps: int = 1) -> None:
         """Some steps done, with the figures that matter now."""
         self._progress.update(self._task, advance=steps, figures=figures)
+        self._done += steps
+        for watcher in _watchers:
+            watcher.moved(self._stage, self._done, self._total, figures)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks import runtime
-from tasks.checkpoint import disk_error
+from tasks.files import disk_error
 from tasks.frozen import GraftError
 from tasks.screen import counting
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
@@ -17,7 +18,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
 from tasks import runtime
-from tasks.checkpoint import disk_error, write_file
+from tasks.files import write_file
 from tasks.frozen import GraftError
 from tasks.recipe import Recipe
 from tasks.results import Prepared
@@ -37,32 +38,57 @@ def client() -> MlflowClient:
     return _client(runtime.tracking_uri())
 
 
+class Unreachable(GraftError):
+    """MLflow gives no answer, or one that may be another later."""
+
+
 @contextmanager
 def explained() -> Iterator[None]:
-    """MLflow's errors as one line with the next step."""
+    """MLflow's errors as one line with the next step.
+
+    Raises:
+        Unreachable: it does not answer, or fails inside.
+        GraftError: it refuses.
+    """
     try:
         yield
     except (MlflowException, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise GraftError(
+        refused = isinstance(error, MlflowException) and error.get_http_status_code() < 500
+        raise (GraftError if refused else Unreachable)(
             f"MLflow at {runtime.tracking_uri()} did not take it ({reason}). "
             "Mend that and give the same command again: it goes on from where it was."
         ) from error
 
 
 def begin(recipe: Recipe, data: Prepared, file: Path) -> str:
-    """The id of the run of this work: the one noted in `file`, or a new one with its parameters and data."""
-    if file.exists():
-        return file.read_text().strip()
+    """The id of the run of this work: the one noted in `file`, or a new one with its parameters and data.
+
+    After a crash at any moment the same run is found again: its mark is noted before it is asked for.
+    """
+    mark, described = file.with_name("run_mark"), file.with_name("run_described")
     with explained():
-        run_id = _create(recipe, data)
-    file.write_text(run_id)
+        if not file.exists():
+            known = mark.exists()
+            if not known:
+                write_file(mark, uuid4().hex.encode())
+            write_file(file, _created(recipe, mark.read_text(), known).encode())
+        run_id = file.read_text()
+        if not described.exists():
+            _describe(run_id, recipe, data)
+            write_file(described, b"")
     return run_id
 
 
-def _create(recipe: Recipe, data: Prepared) -> str:
+def _created(recipe: Recipe, mark: str, known: bool) -> str:
+    """The id of the run with this mark; one can only be there if the mark was known before."""
+    place, tag = experiment(recipe.model), "graft.work"
+    found = client().search_runs([place], f"tags.`{tag}` = '{mark}'") if known else []
     name = f"{recipe.name}-{recipe.method.kind}-{recipe.seed}"
-    run_id: str = client().create_run(experiment(recipe.model), run_name=name).info.run_id
+    return str((found[0] if found else client().create_run(place, tags={tag: mark}, run_name=name)).info.run_id)
+
+
+def _describe(run_id: str, recipe: Recipe, data: Prepared) -> None:
     params = [Param(key, value[:LONGEST]) for key, value in flat(recipe.model_dump(mode="json"))]
     tags = {
         "graft.experiment": recipe.name,
@@ -75,7 +101,6 @@ def _create(recipe: Recipe, data: Prepared) -> str:
         client().log_batch(run_id, params=params[start : start + 100])
     client().log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
     client().log_inputs(run_id, [_input(recipe.model, data, split) for split in data.rows])
-    return run_id
 
 
 def hashes_of(data: Prepared) -> str:
@@ -123,41 +148,17 @@ def flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
         yield path, value if isinstance(value, str) else json.dumps(value)
 
 
-class Metrics:
-    """A run's curves: written to a file first, sent in batches when a checkpoint makes them final.
+def send(run_id: str, rows: Sequence[tuple[int, str, float, int]]) -> None:
+    """Rows of a curve: step, name, value, milliseconds since 1970. The same row sent twice is there once.
 
-    A row keeps its time, and MLflow takes the same row twice as once: a crash while sending does no harm.
+    Raises:
+        Unreachable: MLflow does not answer, or cannot now: the same rows may be taken later.
+        GraftError: it refuses them.
     """
-
-    def __init__(self, run_id: str, file: Path) -> None:
-        self._run_id, self._file = run_id, file
-        self._waiting: list[tuple[int, str, float, int]] = []
-
-    def add(self, step: int, values: Mapping[str, float]) -> None:
-        """Values after so many steps: noted in the file at once, sent later."""
-        now = time.time_ns() // 1_000_000
-        rows = [(step, name, value, now) for name, value in values.items()]
-        try:
-            with self._file.open("a") as file:
-                file.writelines(json.dumps(row) + "\n" for row in rows)
-        except OSError as error:
-            raise disk_error(self._file, error) from error
-        self._waiting += rows
-
-    def forget_after(self, step: int) -> None:
-        """On resume: all rows up to the checkpoint wait again, since it is not known which were sent."""
-        lines = self._file.read_text().splitlines(keepends=True) if self._file.exists() else []
-        rows = [json.loads(line) for line in lines if line.endswith("\n")]  # a kill may have torn the last
-        self._waiting = [tuple(row) for row in rows if row[0] <= step]
-        write_file(self._file, "".join(json.dumps(row) + "\n" for row in self._waiting).encode())
-
-    def ship(self) -> None:
-        """Send what waits."""
-        with explained():
-            for start in range(0, len(self._waiting), BATCH):
-                rows = self._waiting[start : start + BATCH]
-                client().log_batch(self._run_id, metrics=[Metric(name, v, t, step) for step, name, v, t in rows])
-        self._waiting = []
+    with explained():
+        for start in range(0, len(rows), BATCH):
+            metrics = [Metric(name, value, time, step) for step, name, value, time in rows[start : start + BATCH]]
+            client().log_batch(run_id, metrics=metrics)
 
 
 def add_results(run_id: str, numbers: Mapping[str, float], files: Path, **tags: str) -> None:
@@ -219,3 +220,19 @@ def failing(run_id: str) -> Iterator[None]:
         with suppress(MlflowException, OSError):
             client().update_run(run_id, status="FAILED" if isinstance(error, Exception) else "KILLED")
         raise
+
+
+def tag(run_id: str, tags: Mapping[str, str]) -> None:
+    """Set tags under their own names."""
+    with explained():
+        client().log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+
+
+def page(run_id: str) -> str | None:
+    """The address of a run's page, where there is a server; MLflow shows what belongs to training there."""
+    uri = runtime.mlflow_page()
+    if uri is None:
+        return None
+    with explained():
+        place = client().get_run(run_id).info.experiment_id
+    return f"{uri}/#/experiments/{place}/runs/{run_id}?workflowType=machine_learning"

@@ -3,17 +3,20 @@
 import math
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from filelock import FileLock, Timeout
 from torch import Tensor
 
-from tasks import checkpoint, resume, runtime, saved, tracking, verify
+from tasks import checkpoint, resume, runtime, saved, verify
 from tasks.backbones.network import Network, logits_of
 from tasks.batches import Feed, epoch_batches
+from tasks.curves import Curves
+from tasks.files import locked, write_file
 from tasks.frozen import GraftError
 from tasks.methods import count_trained
 from tasks.metrics import score
@@ -22,7 +25,7 @@ from tasks.objective import Objective, answers
 from tasks.prepare import inputs_of, rows_of
 from tasks.recipe import Recipe
 from tasks.results import Checkpoint, Prepared
-from tasks.screen import Bar, bar, console
+from tasks.screen import Bar, bar, say
 from tasks.steps import step
 
 
@@ -33,20 +36,27 @@ def train(recipe: Recipe, data: Prepared, work: Path, run_id: str, start: Path |
     `start` is the folder of the saved model of `recipe.start_from`; it is read at step 0 alone.
 
     Raises:
-        GraftError: the method does not fit, the loss is no number, the disk is full, or the recipe runs already.
+        GraftError: the method does not fit, the loss is no number, or the disk is full.
     """
     receipt = work / "trained.json"
     if receipt.exists():
         return Checkpoint.model_validate_json(receipt.read_text())
-    try:
-        with FileLock(work / "train.lock", timeout=0):
-            done = Training(recipe, data, work, run_id, start).run()
-    except Timeout as error:
-        raise GraftError(
-            f"Another process trains this recipe now (in {work}). Wait for it, or change seed=."
-        ) from error
-    checkpoint.write_file(receipt, done.model_dump_json().encode())
+    done = Training(recipe, data, work, run_id, start).run()
+    write_file(receipt, done.model_dump_json().encode())
     return done
+
+
+@contextmanager
+def alone(work: Path) -> Iterator[None]:
+    """Keep all other processes out of a folder of work.
+
+    Raises:
+        GraftError: one is there already.
+    """
+    with locked(work / "train.lock") as ours:
+        if not ours:
+            raise GraftError(f"Another process trains this recipe now (in {work}). Wait for it, or change seed=.")
+        yield
 
 
 class Training:
@@ -55,7 +65,7 @@ class Training:
     def __init__(self, recipe: Recipe, data: Prepared, work: Path, run_id: str, start: Path | None = None) -> None:
         self.recipe, self.target, self.work, self.start = recipe, data.target, work, start
         self.rows, self.validation = rows_of(data, "train"), rows_of(data, "validation")
-        self.metrics = tracking.Metrics(run_id, work / "metrics.jsonl")
+        self.metrics = Curves(run_id, work / "metrics.jsonl")
         torch.manual_seed(recipe.seed)
         found = checkpoint.last_step(work / "checkpoints")
         self.network = self._network(found is not None)
@@ -99,15 +109,16 @@ class Training:
     def run(self) -> Checkpoint:
         """All steps that are left; then the kept epoch's weights are the model."""
         if self.resumed_at:
-            console.print(f"Going on from step {self.resumed_at} of {self.steps}.")
+            say(f"Going on from step {self.resumed_at} of {self.steps}.")
         with bar("train", self.steps, self.progress.step) as shown:
             while self.progress.step < self.steps and not self._stopped():
                 self._epoch(shown)
+        self.metrics.settle()
         return self.finish()
 
     def finish(self) -> Checkpoint:
         """Make the kept epoch's weights the model, and note what it answers."""
-        checkpoint.write_file(self.work / "model" / "trained.safetensors", checkpoint.pack(self.progress.best_state))
+        write_file(self.work / "model" / "trained.safetensors", checkpoint.pack(self.progress.best_state))
         receipt = self._receipt()
         self._probe()
         return receipt

@@ -9,8 +9,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from tasks import runtime
-from tasks.checkpoint import write_file
 from tasks.datasets.spec import DatasetSpec
+from tasks.files import write_file
 from tasks.results import Prepared
 
 SETTLED = 2_000_000_000  # ns: a file that changed later than that before now can change again within one tick

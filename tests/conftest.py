@@ -1,12 +1,21 @@
 """What all tests share: a home of their own, and the real data where it lies."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is loaded: workers share the cores and do not fight over them
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _allowed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """GRAFT_ALLOW: the folder in which all of pytest's temporary ones lie, as a user allows a folder of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRAFT_ALLOW", str(tmp_path_factory.getbasetemp()))
+        yield
 
 
 @pytest.fixture(autouse=True)

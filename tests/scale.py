@@ -82,7 +82,8 @@ def main(sizes: Sequence[int], out: Path) -> None:
     for rows in sizes:
         with tempfile.TemporaryDirectory(dir=out) as place:
             write_table(Path(place) / "rows.csv", rows)
-            environment = os.environ | {"GRAFT_HOME": f"{place}/home", "PYTHONPATH": str(Path(__file__).parents[1])}
+            environment = os.environ | {"GRAFT_HOME": f"{place}/home", "GRAFT_DATA": place}
+            environment |= {"PYTHONPATH": str(Path(__file__).parents[1])}
             command = [sys.executable, __file__, "--measure", f"{place}/rows.csv"]
             runs = [
                 subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)

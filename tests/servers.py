@@ -19,19 +19,25 @@ from flows.quiet import SETTINGS
 
 SETTINGS_FILE = Path(__file__).parents[1] / "mlflow" / "server.env"
 PREFECT = ("prefect", "server", "start")
-MLFLOW = ("mlflow", "--env-file", str(SETTINGS_FILE), "server", "--workers", "1")  # as `make mlflow` starts it
+MLFLOW = ("mlflow", "--env-file", str(SETTINGS_FILE), "server", "--workers", "1")
 HEALTH = {"prefect": "/api/health", "mlflow": "/health"}
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @contextmanager
 def serving(
-    server: Sequence[str], folder: Path, *words: str, environment: Mapping[str, str] | None = None
+    server: Sequence[str], folder: Path, *words: str, environment: Mapping[str, str] | None = None, port: int = 0
 ) -> Iterator[str]:
-    """`PREFECT` or `MLFLOW` with its log in a folder; gives its address, and ends it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{probe.getsockname()[1]}"
-    command = [sys.executable, "-m", *server, "--host", "127.0.0.1", "--port", address.rpartition(":")[2], *words]
+    """`PREFECT` or `MLFLOW` with its log in a folder; gives its address, and ends it. `port` 0: a free one."""
+    port = port or free_port()
+    address = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", *server, "--host", "127.0.0.1", "--port", str(port), *words]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
             command, env=os.environ | SETTINGS | dict(environment or {}), stdout=log, stderr=log, start_new_session=True

@@ -218,7 +218,7 @@ def start_training(forks: ForkServerContext, recipe: Recipe, place: tuple[Prepar
 def train_as_ordered(order: str) -> None:
     """What the process does; a GraftError's text goes to `refused.txt`."""
     from tasks.frozen import GraftError
-    from tasks.train import train
+    from tasks.train import alone, train
 
     recipe, data, work, run_id, environment = json.loads(Path(order).read_text())
     os.environ.clear()
@@ -230,7 +230,8 @@ def train_as_ordered(order: str) -> None:
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
     try:
-        train(Recipe.model_validate_json(recipe), Prepared.model_validate_json(data), Path(work), run_id)
+        with alone(Path(work)):
+            train(Recipe.model_validate_json(recipe), Prepared.model_validate_json(data), Path(work), run_id)
     except GraftError as error:
         (Path(work) / "refused.txt").write_text(str(error))
         os._exit(3)

@@ -14,7 +14,8 @@ import torch
 from small import FILE_LIMIT, Bench, start_training
 from torch import Tensor
 
-from tasks.checkpoint import last_step, read_folder, save_step, write_file, write_folder
+from tasks.checkpoint import last_step, save_step
+from tasks.files import read_folder, write_file, write_folder
 from tasks.screen import console
 
 pytest_plugins = ["small"]
@@ -95,7 +96,7 @@ def test_of_a_damaged_checkpoint_the_one_before_is_used_and_it_is_said(
     tmp_path: Path, file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    monkeypatch.setattr(console, "print", lambda text: said.append(text))
+    monkeypatch.setattr(console, "print", lambda text, **_: said.append(text))
     save(tmp_path, 1)
     save(tmp_path, 2)
     damage(tmp_path, 2, file)
@@ -137,7 +138,8 @@ FULL = """
 import resource, signal, sys
 from pathlib import Path
 import torch
-from tasks.checkpoint import save_step, write_file
+from tasks.checkpoint import save_step
+from tasks.files import write_file
 from tasks.frozen import GraftError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))

@@ -55,7 +55,7 @@ def test_the_help_names_every_command_and_the_folders(graft: Graft) -> None:
     told = graft("--help")
 
     assert told.code == 0
-    for word in (*COMMANDS, "GRAFT_HOME", "GRAFT_DATA"):
+    for word in (*COMMANDS, "GRAFT_HOME", "GRAFT_DATA", "GRAFT_ALLOW"):
         assert word in told.out
 
 

@@ -168,6 +168,21 @@ def test_killed_in_training_and_again_before_registering_it_ends_as_one_run(at_h
     assert [point.step for point in curve] == list(range(1, trained.steps + 1))
 
 
+@pytest.mark.parametrize("lost", [["run_id"], ["run_described"], ["run_id", "run_described"]])
+def test_a_kill_while_its_mlflow_run_is_made_leaves_one_run_with_all_it_needs(
+    at_home: Path, digits: Made, lost: list[str]
+) -> None:
+    recipe = load("digits_scratch", [*IMAGE, f"model=begun{len(lost)}{lost[0]}"])
+    work, run_id = workspace(recipe, digits.data)
+    before = tracking.client().get_run(run_id)
+    for name in lost:
+        (work / name).unlink()
+    assert workspace(recipe, digits.data) == (work, run_id)
+    (found,) = tracking.client().search_runs([before.info.experiment_id])
+    assert (found.data.params, found.data.tags) == (before.data.params, before.data.tags)
+    assert len(found.inputs.dataset_inputs) == len(before.inputs.dataset_inputs) == 3
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Prefect server of our own; its API's address."""

@@ -238,11 +238,12 @@ def test_a_plan_of_pairs_is_one_json_object_whose_seconds_add_up(
     tmp_path: Path, graft: Graft, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = tmp_path / "home"
-    for name, value in (("GRAFT_HOME", home), ("GRAFT_DATA", tmp_path)):
+    (home / "own").mkdir(parents=True)  # data may lie in the home: those of the rehearsal's process, too
+    for name, value in (("GRAFT_HOME", home), ("GRAFT_DATA", tmp_path / "data")):
         monkeypatch.setenv(name, str(value))
-    for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
+    for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "GRAFT_ALLOW"):
         monkeypatch.delenv(name, raising=False)
-    told = graft("plan", number_table(tmp_path), "--json")
+    told = graft("plan", number_table(home / "own"), f"dataset.path={home}/own/pairs.csv", "--json")
 
     assert told.code == 0, told.err
     found = Plan.model_validate(json.loads(told.out))
@@ -253,5 +254,5 @@ def test_a_plan_of_pairs_is_one_json_object_whose_seconds_add_up(
     assert found.rehearsed.steps == 2 * -(-found.rows["train"] // 16)
     assert found.disk.needed == found.disk.checkpoints + found.disk.model + found.disk.registered > 0
     assert found.peak > 100_000_000
-    assert files(home) == {"prepared", "tokens", "checks"}
+    assert files(home) == {"own", "prepared", "tokens", "checks"}
     assert "What trains" in told.err

@@ -16,6 +16,7 @@ from small import Bench, differing, start_training
 
 from tasks import tracking
 from tasks.checkpoint import last_step
+from tasks.curves import Curves
 from tasks.recipe import Recipe
 from tasks.results import Checkpoint, Prepared
 from tasks.resume import Progress
@@ -137,21 +138,25 @@ def test_with_both_checkpoints_damaged_it_starts_over_and_ends_with_the_same_bit
     (broken[1] / "trained.json").unlink()
     for folder in (broken[1] / "checkpoints").iterdir():
         (folder / "trained.safetensors").write_bytes(b"damaged")
-    assert train(recipe, *broken).resumed_at is None
+    again = train(recipe, *broken)
+    assert again.resumed_at is None
     assert weights_of(broken[1]) == weights_of(straight[1])
+    steps = list(range(1, again.steps + 1))
+    assert steps_noted(broken[1], broken[2], "train/loss") == (steps, steps)
 
 
 def test_a_kill_between_a_checkpoint_and_the_sending_of_its_metrics_loses_none(bench: Bench, tmp_path: Path) -> None:
     run_id = bench.start(bench.recipe("encoder", {"kind": "lora"}))[2]
     file = tmp_path / "rows.jsonl"
-    before = tracking.Metrics(run_id, file)
+    before = Curves(run_id, file)
     for step in (1, 2):
         before.add(step, {"x": float(step)})
     for _ in range(2):  # killed after the checkpoint of step 2 was kept, and again before the next one
-        after = tracking.Metrics(run_id, file)
+        after = Curves(run_id, file)
         after.forget_after(2)
     after.add(3, {"x": 3.0})
     after.ship()
+    after.settle()
     assert [json.loads(line)[0] for line in file.read_text().splitlines()] == [1, 2, 3]
 
 

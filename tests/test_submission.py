@@ -18,8 +18,8 @@ from safetensors.torch import load_file, save_file
 
 from tasks import compose, saved, tracking
 from tasks.backbones.network import logits_of
-from tasks.checkpoint import write_file
 from tasks.evaluate import evaluate
+from tasks.files import write_file
 from tasks.frozen import GraftError
 from tasks.glue.submission import submit
 from tasks.prepare import prepare

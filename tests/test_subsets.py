@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hub import Hub
 from PIL import Image
@@ -157,6 +159,16 @@ def parquet(split: str, words: bool) -> bytes:
     return file.getvalue()
 
 
+def leading_to(place: Path, made: bytes) -> bytes:
+    """The same parquet file, but for its pictures: each is said to be a file at this place."""
+    table = pq.read_table(io.BytesIO(made))
+    cells = [{"bytes": None, "path": str(place)}] * len(table)
+    field = table.schema.field("img")
+    file = io.BytesIO()
+    pq.write_table(table.set_column(table.schema.get_field_index("img"), field, pa.array(cells, field.type)), file)
+    return file.getvalue()
+
+
 def child(plan: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What reading gives or says for each choice of options."""
     answers: list[dict[str, Any]] = []
@@ -235,6 +247,31 @@ def test_a_hub_set_is_read_whole_or_cut_down_online_and_again_offline(tmp_path: 
     assert "has no class 'violet'. Valid: 'red', 'green', 'blue'" in told[3]
     assert told[4].startswith("Class 'red' has 8 pictures in train, but per_class is 9.")
     assert told[5].startswith("Hub data set 'acme/shades' has no file 'none-*.parquet' for train at")
+
+
+def test_pictures_of_a_hub_set_that_lie_in_no_table_come_from_its_own_files_alone(tmp_path: Path) -> None:
+    lines = [json.dumps({"file_name": f"{number}.png", "label": ("red", "blue")[number % 2]}) for number in range(6)]
+    own = {f"train/{number}.png": picture(number) for number in range(6)}
+    own["train/metadata.jsonl"] = "\n".join(lines).encode()
+    (tmp_path / "secret.png").write_bytes(picture(0))
+    out = leading_to(tmp_path / "secret.png", parquet("train", words=False))
+    with Hub(tmp_path / "served") as hub:
+        files = hub.add("dataset", "acme/files", own)
+        shades = hub.add("dataset", "acme/shades", {"train.parquet": out})
+        alone: dict[str, Any] = {"revision": shades, "test_split": None, "image": "img", "label": "kind"}
+        plan: list[dict[str, Any]] = [
+            {"id": "acme/files", "revision": files, "test_split": None},
+            alone | {"files": {"train": "train.parquet"}},
+            alone | {"files": {"train": "../../../../../secret.*"}},
+            alone | {"files": {"train": "/etc/*.parquet"}},
+        ]
+        told = read_apart(tmp_path, plan, HF_ENDPOINT=hub.url)
+    assert told[0]["same"] and [label for _, label in told[0]["rows"]["train"]] == ["red", "blue"] * 3
+    secret = str(tmp_path / "secret.png")
+    assert told[1]["error"].startswith(f"Row train:1: picture {secret!r} is {secret}, which is not below")
+    for answer, pattern in zip(told[2:], ("../../../../../secret.*", "/etc/*.parquet"), strict=True):
+        assert answer["error"].startswith(f"{pattern!r} is ")
+        assert answer["error"].endswith(". Give a path inside it.")
 
 
 def test_the_classes_that_the_configs_name_are_imagenets() -> None:

@@ -162,7 +162,7 @@ def _blocks(module: Any) -> list[list[str]]:
 
 
 def _file(weights: FolderWeights | PackageWeights) -> Path:
-    return weights.folder() / (weights.file if isinstance(weights, PackageWeights) else "model.safetensors")
+    return weights.place() if isinstance(weights, PackageWeights) else weights.folder() / "model.safetensors"
 
 
 def _read(file: Path) -> dict[str, Tensor]:

@@ -170,10 +170,11 @@ def _from_gguf(weights: PackageWeights) -> Path:
     """The weights as safetensors, dequantised once into the home folder."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    kept = runtime.home() / "weights" / f"{Path(weights.file).stem}-{weights.sha256[:8]}"
+    file = weights.place()
+    kept = runtime.home() / "weights" / f"{file.stem}-{weights.sha256[:8]}"
     if not kept.exists():
         kept.parent.mkdir(exist_ok=True)
-        source = {"pretrained_model_name_or_path": weights.folder(), "gguf_file": weights.file}
+        source = {"pretrained_model_name_or_path": file.parent, "gguf_file": file.name}
         model = AutoModelForCausalLM.from_pretrained(**source, dtype="float32")
         del model.config.quantization_config  # its weights are fp32 now, but transformers would refuse to save it
         model.hf_quantizer = None

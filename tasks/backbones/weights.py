@@ -10,7 +10,6 @@ from pydantic import Field
 
 from tasks import hub, runtime
 from tasks.frozen import Frozen, GraftError
-from tasks.runtime import package_folder
 
 PretrainedOn = Annotated[
     tuple[str, ...] | None,
@@ -57,11 +56,15 @@ class PackageWeights(Frozen):
 
     def folder(self) -> Path:
         """The folder that holds the file."""
-        return package_folder(self.package) / self.path
+        return runtime.data_path(self.path, within=[runtime.package_folder(self.package)])
+
+    def place(self) -> Path:
+        """The file itself."""
+        return runtime.data_path(self.file, self.folder(), [runtime.package_folder(self.package)])
 
     def check(self) -> None:
         """Raise a GraftError if the package is missing or its file is not the one that the config pins."""
-        file = self.folder() / self.file
+        file = self.place()
         if not file.is_file():
             raise GraftError(f"Package {self.package!r} has no file {self.path}/{self.file}. Is its version right?")
         with file.open("rb") as opened:

@@ -45,7 +45,8 @@ class Part(Frozen):
 
     def file(self, folder: Path) -> Path | None:
         """The first of its files that exists."""
-        return next((folder / name for name in self.tsv if (folder / name).is_file()), None)
+        places = (runtime.data_path(name, folder) for name in self.tsv)
+        return next((place for place in places if place.is_file()), None)
 
 
 class Scored(Part):
@@ -101,7 +102,7 @@ class Glue(DatasetSpec):
         if not folder.is_dir():
             return []
         more = (part.file(folder) for part in self.more.values())
-        return [folder / "train.tsv", folder / self.dev, *(file for file in more if file)]
+        return [folder / "train.tsv", runtime.data_path(self.dev, folder), *(file for file in more if file)]
 
     def read(self) -> Source:
         """Open the source; `origin` names the sets of `more` that it lacks.
@@ -128,7 +129,7 @@ class Glue(DatasetSpec):
     def _official(self, folder: Path) -> Source:
         splits: dict[str, Chunks] = {
             "train": partial(self._file, "train", folder / "train.tsv", self.columns, self.header),
-            "test": partial(self._file, "test", folder / self.dev, self.columns, self.header),
+            "test": partial(self._file, "test", runtime.data_path(self.dev, folder), self.columns, self.header),
         }
         told = ["official TSV"]
         for name, part in self.more.items():

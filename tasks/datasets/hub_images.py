@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from tasks import hub
+from tasks import hub, runtime
 from tasks.datasets.spec import Source
 from tasks.datasets.subsets import ROWS, Subset, tables
+from tasks.datasets.tables import picture_path
 from tasks.frozen import GraftError
 
 
@@ -116,6 +117,8 @@ def _parquet(repo: str, revision: str, files: dict[str, str]) -> Any:
             allow_patterns=list(files.values()),
             local_files_only=not hub.reachable(),
         )
+        for pattern in files.values():
+            runtime.data_path(pattern, within=[Path(folder)])
         found = {split: sorted(map(str, Path(folder).glob(pattern))) for split, pattern in files.items()}
         if missing := [split for split, paths in found.items() if not paths]:
             raise GraftError(f"Hub data set {repo!r} has no file {files[missing[0]]!r} for {missing[0]} at {revision}.")
@@ -136,13 +139,17 @@ def _labels(part: Any, column: str) -> tuple[tuple[str, ...], NDArray[np.int64]]
 
 
 def _content(cell: Any, row: str) -> bytes:
-    """A picture's file, kept in the table or beside it."""
+    """A picture's file, kept in the table or beside it, which is in the caches of the hub's clients."""
+    from datasets.config import HF_DATASETS_CACHE
+    from huggingface_hub.constants import HF_HUB_CACHE
+
     if cell is None:
         return b""
     if cell["bytes"] is not None:
         found: bytes = cell["bytes"]
         return found
+    caches = [Path(HF_HUB_CACHE), Path(HF_DATASETS_CACHE)]
     try:
-        return Path(cell["path"]).read_bytes()
+        return picture_path(cell["path"], row, caches[0], caches).read_bytes()
     except OSError as error:
         raise GraftError(f"Row {row}: picture {cell['path']!r} cannot be read ({error.strerror}).") from error

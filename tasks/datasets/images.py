@@ -45,27 +45,33 @@ class ImageFolder(Subset):
         return self
 
     def places(self) -> list[Path] | None:
+        return list(self._places().values())
+
+    def _places(self) -> dict[str, Path]:
+        """The folders `train` and perhaps `test`, and perhaps the file `test_labels`."""
         root = runtime.data_path(self.path)
-        return [root / part for part in (self.train_folder, self.test_folder, self.test_labels) if part]
+        parts = {"train": self.train_folder, "test": self.test_folder, "test_labels": self.test_labels}
+        return {name: runtime.data_path(part, root) for name, part in parts.items() if part}
 
     def read(self) -> Source:
-        root = runtime.data_path(self.path)
-        train = root / self.train_folder
+        places = self._places()
+        train, test = places["train"], places.get("test")
         chosen = self.chosen(_folders(train), str(train))
-        listed = {"train": (self.train_folder, self._subset("train", _in_folders(train, chosen)))}
-        if self.test_folder:
-            listed["test"] = (self.test_folder, self._subset("test", self._test(root / self.test_folder, chosen)))
+        listed = {"train": self._subset("train", _in_folders(train, chosen))}
+        if test:
+            listed["test"] = self._subset("test", self._test(test, places.get("test_labels"), chosen))
+        names = {"train": self.train_folder, "test": str(self.test_folder)}
         splits = {
-            split: lambda folder=folder, files=files: tables(_read(root, folder, files))
-            for split, (folder, files) in listed.items()
+            split: lambda split=split, files=files: tables(_read(places[split], names[split], files))
+            for split, files in listed.items()
         }
         return Source(splits, self.path, classes=chosen if self.classes else ())
 
-    def _test(self, folder: Path, chosen: tuple[str, ...]) -> Listed:
+    def _test(self, folder: Path, labels_file: Path | None, chosen: tuple[str, ...]) -> Listed:
         """The test files of the chosen classes, or of all that the test folder has."""
-        if not self.test_labels:
+        if not labels_file:
             return _in_folders(folder, chosen if self.classes else _folders(folder))
-        labels = _read_labels(runtime.data_path(self.path) / self.test_labels)
+        labels = _read_labels(labels_file)
         return _labelled(folder, labels, chosen if self.classes else sorted(set(labels.values())))
 
     def _subset(self, split: str, listed: Listed) -> Listed:
@@ -145,14 +151,15 @@ def _labelled(folder: Path, labels: dict[str, str], wanted: Sequence[str]) -> Li
     return listed
 
 
-def _read(root: Path, folder: str, listed: Listed) -> Iterator[tuple[str, bytes, str]]:
+def _read(folder: Path, name: str, listed: Listed) -> Iterator[tuple[str, bytes, str]]:
+    """The rows of a split's folder, whose name begins their ids."""
     for label in sorted(listed):
         for path in listed[label]:
-            row = f"{folder}/{path}"
+            row = f"{name}/{path}"
             try:
-                yield row, (root / row).read_bytes(), label
+                yield row, (folder / path).read_bytes(), label
             except OSError as error:
-                raise GraftError(f"Row {row}: the picture cannot be read ({error.strerror}) below {root}.") from error
+                raise GraftError(f"Row {row}: the picture cannot be read ({error.strerror}) below {folder}.") from error
 
 
 class Digits(DatasetSpec):

@@ -1,6 +1,6 @@
 """One table of texts, pairs of texts, or paths of pictures: CSV, TSV, JSONL, Parquet or a saved `datasets` folder."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -10,7 +10,7 @@ from pydantic import Field
 
 from tasks import runtime
 from tasks.datasets.spec import LABEL, ROW, DatasetSpec, Source
-from tasks.datasets.tables import Columns, read_chunks
+from tasks.datasets.tables import Columns, picture_path, read_chunks
 from tasks.frozen import GraftError
 
 SPLITS = ("train", "test")
@@ -46,32 +46,41 @@ class Table(DatasetSpec):
 
     def read(self) -> Source:
         path = self._place(self.path)
+        root = runtime.data_path(self.image_root) if self.image_root else None
         origin = f"{self.package}/{self.path}" if self.package else self.path
         if self.split_column:
-            return Source({split: partial(self._marked, path, split) for split in SPLITS}, origin)
+            return Source({split: partial(self._marked, path, root, split) for split in SPLITS}, origin)
         files = {"train": path} | ({"test": self._place(self.test_path)} if self.test_path else {})
         if (path / "dataset_dict.json").is_file():
             files = {split: path / split for split in SPLITS if (path / split).is_dir()}
         named = {split: "row" if split == "train" else split for split in files}
-        return Source({split: partial(self._rows, file, named[split]) for split, file in files.items()}, origin)
+        return Source({split: partial(self._rows, file, root, named[split]) for split, file in files.items()}, origin)
 
     def _place(self, path: str) -> Path:
-        return runtime.package_folder(self.package) / path if self.package else runtime.data_path(path)
+        return runtime.data_path(path, within=self._within())
 
-    def _marked(self, path: Path, split: str) -> Iterator[pd.DataFrame]:
+    def _within(self) -> list[Path]:
+        """The package's folder."""
+        return [runtime.package_folder(self.package)] if self.package else []
+
+    def _marked(self, path: Path, root: Path | None, split: str) -> Iterator[pd.DataFrame]:
         """The rows whose cell in `split_column` is the split; a cell that names neither is an error."""
-        for rows in self._rows(path, "row", {str(self.split_column): "split"}):
+        for rows in self._rows(path, root, "row", {str(self.split_column): "split"}):
             if unknown := sorted(set(rows["split"]) - set(SPLITS)):
                 raise GraftError(f"{path}: column {self.split_column!r} holds {unknown[0]!r}. Valid: train, test.")
             yield rows[rows["split"] == split].drop(columns="split").reset_index(drop=True)
 
-    def _rows(self, path: Path, name: str, also: Mapping[str, str] | None = None) -> Iterator[pd.DataFrame]:
+    def _rows(
+        self, path: Path, root: Path | None, name: str, also: Mapping[str, str] | None = None
+    ) -> Iterator[pd.DataFrame]:
+        """The table at `path`; its cells name pictures from `root` on, or from beside the table."""
         chunks = read_chunks(path, encoding=self.encoding, delimiter=self.delimiter)
         found = self.columns.pick(chunks, str(path), name, also)
         for rows in _parts(found) if self.columns.image else found:
             if self.columns.image:
                 cells = zip(rows[ROW], rows["image"], strict=True)
-                rows["image"] = [self._picture(path, row, cell) for row, cell in cells]
+                within = [] if root else self._within()
+                rows["image"] = [_picture(root or path.parent, within, row, cell) for row, cell in cells]
             if self.target == "multilabel":
                 rows[LABEL] = [self._labels(cell) for cell in rows[LABEL]]
             yield rows
@@ -80,14 +89,14 @@ class Table(DatasetSpec):
         parts = cell.split(self.separator) if isinstance(cell, str) else [str(part) for part in cell]
         return [part.strip() for part in parts if part.strip()]
 
-    def _picture(self, table: Path, row: str, cell: str | bytes) -> bytes:
-        if isinstance(cell, bytes):
-            return cell
-        root = runtime.data_path(self.image_root) if self.image_root else table.parent
-        try:
-            return (root / cell).read_bytes()
-        except OSError as error:
-            raise GraftError(f"Row {row}: picture {cell!r} cannot be read ({error.strerror}) below {root}.") from error
+
+def _picture(root: Path, within: Sequence[Path], row: str, cell: str | bytes) -> bytes:
+    if isinstance(cell, bytes):
+        return cell
+    try:
+        return picture_path(cell, row, root, within).read_bytes()
+    except OSError as error:
+        raise GraftError(f"Row {row}: picture {cell!r} cannot be read ({error.strerror}) below {root}.") from error
 
 
 def _parts(tables: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:

@@ -4,7 +4,7 @@ import csv
 import itertools
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -12,6 +12,7 @@ from typing import Any, Self
 import pandas as pd
 from pydantic import Field, model_validator
 
+from tasks import runtime
 from tasks.datasets.spec import LABEL, ROW
 from tasks.frozen import Frozen, GraftError
 
@@ -88,6 +89,18 @@ def plain(cell: Any) -> Any:
     if isinstance(cell, bytes | list | tuple):
         return cell
     return "" if pd.isna(cell) else str(cell).strip()
+
+
+def picture_path(cell: str, row: str, root: Path, within: Sequence[Path] = ()) -> Path:
+    """Where the cell of a row leads, a path that starts at `root`; `within` are the only folders in which it may lie.
+
+    Raises:
+        GraftError: it leads out of those that are allowed (`runtime.data_path`).
+    """
+    try:
+        return runtime.data_path(cell, root, within)
+    except GraftError as error:
+        raise GraftError(f"Row {row}: picture {error}") from error
 
 
 def _marked(marks: pd.DataFrame, ids: list[str]) -> list[list[str]]:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from tasks import compose, runtime, saved
 from tasks.backbones.network import logits_of
-from tasks.checkpoint import write_file
 from tasks.datasets.glue import INDEX, Glue
+from tasks.files import write_file
 from tasks.frozen import Frozen, GraftError
 from tasks.objective import answers
 from tasks.recipe import Recipe

@@ -99,14 +99,14 @@ def check_data(recipes: Sequence[Recipe]) -> None:
     """Open every task's data, so that nothing is trained before what is missing is known.
 
     Raises:
-        GraftError: names every task whose data are not there, and the tasks that could run.
+        GraftError: names every task whose data are not there, and the tasks that could run; or a folder is not allowed.
     """
     faults = {}
     for task, recipe in {recipe.model: recipe for recipe in recipes}.items():
+        place = runtime.data_path(recipe.dataset.folder) if isinstance(recipe.dataset, Glue) else "GRAFT_DATA"
         try:
             _open(recipe)
         except GraftError as error:
-            place = runtime.data_path(recipe.dataset.folder) if isinstance(recipe.dataset, Glue) else "GRAFT_DATA"
             faults[task] = f"{str(error).splitlines()[0]} The official files belong in {place}."
     if faults:
         able = [recipe.model for recipe in recipes if recipe.model not in faults]

@@ -10,12 +10,13 @@ from torch import Tensor
 from tasks import runtime, saved
 from tasks.backbones.network import Network, Rows
 from tasks.batches import epoch_batches
+from tasks.curves import Curves
 from tasks.frozen import Frozen
 from tasks.planning import memory
 from tasks.planning.blocks import Block, Still, blocks, still
 from tasks.planning.pace import Pace, Sizes, fit, in_order, sizes_of, telling
 from tasks.screen import bar
-from tasks.tracking import BATCH, Metrics
+from tasks.tracking import BATCH
 from tasks.train import Training
 
 STEPS, SECONDS = 30, 4.0  # so many at most, or so long; never fewer than four
@@ -155,9 +156,10 @@ def _checkpoints(training: Training, run_id: str, seconds: float) -> float:
     epochs = training.recipe.schedule.epochs
     training.progress.judge(1, 0.0, 0.0, saved.trained_state(training.network))
     each = sorted(_timed(training.keep) for _ in range(3))[1]
-    many = Metrics(run_id, training.work / "many.jsonl")
+    many = Curves(run_id, training.work / "many.jsonl")
     many.add(0, {f"many/{index}": 0.0 for index in range(BATCH)})
-    metric = max(0.0, _timed(many.ship) - each) / BATCH
+    many.ship()
+    metric = _timed(many.settle) / BATCH
     within = int(seconds / epochs // runtime.checkpoint_seconds())
     return each * epochs * (1 + within) + metric * 3 * training.steps
 

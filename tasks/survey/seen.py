@@ -51,9 +51,16 @@ class Survey(Frozen):
 
 
 def stored(path: Path) -> str:
-    """The path as a data set's file has it: relative to GRAFT_DATA if it lies below it, else absolute."""
-    root, place = runtime.data_path(".").resolve(), path.resolve()
-    return str(place.relative_to(root)) if place.is_relative_to(root) else str(place)
+    """The path as a data set's file has it: relative to GRAFT_DATA if it lies below it, else absolute.
+
+    A link is kept as it was given, for `runtime.data_path` follows none; only where GRAFT_DATA itself is reached by
+    another way is it seen that the path lies below it.
+    """
+    root = runtime.data_path(".")
+    for folder, place in ((root, path), (root.resolve(), path.resolve())):
+        if place.is_relative_to(folder):
+            return str(place.relative_to(folder))
+    return str(path)
 
 
 def longer_side(files: Iterable[bytes]) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from tasks import runtime
-from tasks.datasets.tables import plain, read_chunks
+from tasks.datasets.tables import picture_path, plain, read_chunks
 from tasks.frozen import GraftError
 from tasks.screen import counting
 from tasks.survey.cells import Look, look
@@ -183,20 +183,18 @@ def _picture_root(path: Path, cells: "pd.Series[Any]") -> dict[str, str]:
     """`image_root` where the paths do not start beside the table.
 
     Raises:
-        GraftError: files are missing.
+        GraftError: files are missing, or lie where a run would not read them.
     """
     names = [cell for cell in cells.map(plain) if isinstance(cell, str)]
     places = [path.parent, *sorted(child for child in path.parent.iterdir() if child.is_dir()), runtime.data_path(".")]
-    if not names or all((path.parent / name).is_file() for name in names):
-        return {}
-    root = next((place for place in places if (place / names[0]).is_file()), path.parent)
+    root = next((place for place in places if names and (place / names[0]).is_file()), path.parent)
     for line, name in enumerate(names, 1):
-        if not (root / name).is_file():
+        if not picture_path(name, f"row:{line}", root).is_file():
             raise GraftError(f"Row row:{line}: picture {name!r} is no file below {root}. Paths start beside the table.")
-    return {"image_root": stored(root)}
+    return {} if root == path.parent else {"image_root": stored(root)}
 
 
 def _side(folder: Path, fields: dict[str, Any], cells: "pd.Series[Any]") -> int:
     root = runtime.data_path(fields["image_root"]) if "image_root" in fields else folder
     some = (plain(cell) for cell in cells[:: max(1, len(cells) // 20)])
-    return longer_side((cell if isinstance(cell, bytes) else (root / cell).read_bytes()) for cell in some)
+    return longer_side(cell if isinstance(cell, bytes) else runtime.data_path(cell, root).read_bytes() for cell in some)
