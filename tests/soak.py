@@ -1,12 +1,13 @@
 """Kills a platform's training at random moments and holds what comes of it against a run that nothing happened to.
 
-`make soak` does it twenty times and prints the table; `make test-real` three times.
+`make soak` does it twenty times and prints the table; `make test-real` once for each fault.
 """
 
 import random
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,11 +33,11 @@ class Outcome(NamedTuple):
     held: bool | str
 
 
-def soak(home: Home, straight: Ended, moments: int) -> list[Outcome]:
-    """So many runs, each with a fault at a moment drawn from all of its life."""
+def soak(home: Home, straight: Ended, faults: Sequence[Fault]) -> list[Outcome]:
+    """A run for each fault, which comes at a moment drawn from all of the run's life."""
     whole = _seconds_of_a_run(home)
-    told = track(range(moments), "soak", console=Console(stderr=True))
-    return [_outcome(home, straight, DEATHS[turn % len(DEATHS)], random.uniform(0, whole)) for turn in told]
+    told = track(faults, "soak", console=Console(stderr=True))
+    return [_outcome(home, straight, fault, random.uniform(0, whole)) for fault in told]
 
 
 def _seconds_of_a_run(home: Home) -> float:
@@ -97,7 +98,7 @@ def main(moments: int) -> int:
         home.up()
         try:
             straight = to_its_end(home, home.begin(**EXPERIMENT))
-            outcomes = soak(home, straight, moments)
+            outcomes = soak(home, straight, [DEATHS[turn % len(DEATHS)] for turn in range(moments)])
         finally:
             home.graft("down", code=None)
     screen = Console(width=120)

@@ -3,13 +3,12 @@
 import contextlib
 import os
 import subprocess
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from faults import ABSENCES, DEATHS, END, Ended, Fault, at_some_step, kill, seen, to_its_end
+from faults import ABSENCES, DEATHS, END, Ended, Fault, at_some_step, kill, to_its_end
 from running import EXPERIMENT, Home, until
 from soak import soak
 
@@ -26,16 +25,11 @@ def straight(platform: Home) -> Ended:
 
 
 @pytest.mark.parametrize("fault", DEATHS, ids=lambda fault: fault.__name__)
-def test_what_is_killed_goes_on_by_itself_and_ends_as_if_nothing_had_been(
+def test_killed_at_any_moment_it_goes_on_by_itself_and_ends_as_if_nothing_had_been(
     platform: Home, straight: Ended, fault: Fault
 ) -> None:
-    run = platform.begin(**EXPERIMENT)
-    at_some_step(platform, run, len(straight.steps))
-    before, began = platform.note(run)["run_id"], time.time()
-    fault(platform, run)
-    seen(platform, run, began)
-    ended = to_its_end(platform, run)
-    assert ended == straight._replace(mlflow_run=before)
+    (outcome,) = soak(platform, straight, [fault])
+    assert outcome.held is True, outcome
 
 
 @pytest.mark.parametrize("fault", ABSENCES, ids=lambda fault: fault.__name__)
@@ -51,35 +45,27 @@ def test_without_a_server_for_a_minute_training_goes_on_and_nothing_is_lost(
     assert platform.note(run)["pid"] == note["pid"]  # it was never started anew
 
 
-def test_killed_at_any_moment_it_ends_as_if_nothing_had_been(platform: Home, straight: Ended) -> None:
-    outcomes = soak(platform, straight, moments=3)
-    assert [outcome.held for outcome in outcomes] == [True] * 3, outcomes
-
-
 def test_cancelled_it_is_gone_within_seconds_and_resumed_it_ends_as_if_nothing_had_been(
     platform: Home, straight: Ended
 ) -> None:
+    def cancelled(run: str, cancel: Callable[[], object], beyond: int) -> int:
+        until(lambda: platform.step(run) > beyond, END, "a checkpoint of its own")
+        cancel()
+        until(lambda: not platform.processes(run), 15, "all of its processes are gone")
+        until(lambda: platform.state(run) == "CANCELLED", 15, "Prefect says so")
+        return platform.step(run)
+
+    button = {"state": {"type": "CANCELLING", "name": "Cancelling"}, "force": False}  # what the page's button sends
     run = platform.begin(**EXPERIMENT)
-    until(lambda: platform.step(run) > 0, END, "a checkpoint")
-    platform.graft("cancel", run)
-    until(lambda: not platform.processes(run), 15, "all of its processes are gone")
-    until(lambda: platform.state(run) == "CANCELLED", 15, "Prefect says so")
+    first = cancelled(run, lambda: platform.ask("POST", f"/flow_runs/{run}/set_state", button), 0)
     mlflow_run = platform.note(run)["run_id"]
-    until(lambda: platform.mlflow_status(mlflow_run) == "KILLED", 15, "so does MLflow")
-    step = platform.step(run)
-    assert step
-    resumed = platform.resume(run)
-    assert to_its_end(platform, resumed) == straight._replace(mlflow_run=mlflow_run)
-    assert f"Going on from step {step} of {len(straight.steps)}" in platform.graft("logs", resumed)
-
-
-def test_cancelled_from_the_page_all_of_its_processes_are_gone_too(platform: Home) -> None:
-    run = platform.begin(**EXPERIMENT, seed=1)
-    until(lambda: platform.step(run) > 0, END, "a checkpoint")
-    state = {"type": "CANCELLING", "name": "Cancelling"}  # what the page's button sends
-    platform.ask("POST", f"/flow_runs/{run}/set_state", {"state": state, "force": False})
-    until(lambda: not platform.processes(run), 15, "all of its processes are gone")
-    until(lambda: platform.state(run) == "CANCELLED", 15, "Prefect says so")
+    again = platform.resume(run)
+    second = cancelled(again, lambda: platform.graft("cancel", again), first)
+    until(lambda: platform.mlflow_status(mlflow_run) == "KILLED", 15, "MLflow says so, too")
+    last = platform.resume(again)
+    assert to_its_end(platform, last) == straight._replace(mlflow_run=mlflow_run)
+    for resumed, step in ((again, first), (last, second)):
+        assert f"Going on from step {step} of {len(straight.steps)}" in platform.graft("logs", resumed)
 
 
 def test_of_a_damaged_checkpoint_the_one_before_is_used_and_it_is_said(platform: Home, straight: Ended) -> None:
@@ -157,15 +143,20 @@ def _fill(folder: Path) -> None:
 def test_of_two_runs_of_one_recipe_the_second_waits_and_a_command_beside_them_is_refused(
     platform: Home, straight: Ended
 ) -> None:
-    first, second = (platform.begin(**EXPERIMENT) for _ in range(2))
+    own = {"model": "turns"}  # so that what is left of the second is in nobody's way
+    first, second = (platform.begin(**EXPERIMENT, overrides=own) for _ in range(2))
     until(lambda: platform.step(first) > 0 or platform.step(second) > 0, END, "one of them trains")
     busy, waiting = (first, second) if platform.step(first) else (second, first)
     assert platform.state(waiting) == "SCHEDULED"
-    told = platform.graft("finetune", "tickets_scratch", "dataset.limit=320", "schedule.epochs=40", code=2)
+    told = platform.graft(
+        "finetune", "tickets_scratch", "dataset.limit=320", "schedule.epochs=40", "model=turns", code=2
+    )
     assert "Another process trains this recipe now" in told
     assert platform.mlflow_status(platform.note(busy)["run_id"]) == "RUNNING"
-    for run in (busy, waiting):
-        assert to_its_end(platform, run)[1:] == straight[1:]
+    assert to_its_end(platform, busy)[1:] == straight[1:]
+    until(lambda: platform.step(waiting) > 0, END, "the other one has its turn")
+    platform.graft("cancel", waiting)
+    until(lambda: platform.state(waiting) == "CANCELLED", 30, "it is cancelled")
 
 
 def test_what_a_schedule_fires_while_the_last_run_is_still_going_does_not_pile_up(platform: Home) -> None:
