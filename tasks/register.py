@@ -18,7 +18,7 @@ from tasks.recipe import Recipe
 from tasks.results import Checkpoint, Prepared, Registered, Scorecard
 from tasks.screen import console
 from tasks.steps import step
-from tasks.verify import verify
+from tasks.verify import load, verify
 
 LONGEST = 4000  # characters of a version's description
 CANDIDATE, CHAMPION = "candidate", "champion"
@@ -221,7 +221,7 @@ def load_model(name: str, version: str | None = None) -> Any:
     """
     mlflow.set_tracking_uri(runtime.tracking_uri())
     try:
-        return mlflow.pyfunc.load_model(f"models:/{name}/{version}" if version else f"models:/{name}@{CHAMPION}")
+        return load(f"models:/{name}/{version}" if version else f"models:/{name}@{CHAMPION}")
     except MlflowException as error:
         known = ", ".join(sorted(model.name for model in tracking.client().search_registered_models())) or "none yet"
         wanted = f"version {version}" if version else "champion"

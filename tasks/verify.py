@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -42,11 +43,22 @@ def verify(uri: str, work: Path, target: Target) -> None:
         raise GraftError(f"The saved model failed its check and is not registered: {reason}")
 
 
+def load(uri: str) -> Any:
+    """A registered model as `mlflow.pyfunc` loads it; Python keeps no bytecode of its code beside its files."""
+    import mlflow
+
+    kept, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        return mlflow.pyfunc.load_model(uri)
+    finally:
+        sys.dont_write_bytecode = kept
+
+
 def _compare(uri: str, work: Path, target: Target) -> None:
     import mlflow
 
     mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
-    loaded = mlflow.pyfunc.load_model(uri)
+    loaded = load(uri)
     served = loaded.unwrap_python_model()
     rows = pd.read_parquet(work / "probe.parquet")
     inputs = rows[[name for name in INPUTS if name in rows]]

@@ -42,12 +42,15 @@ for uri, rows, out in json.loads(sys.argv[1]):
 
 @dataclass(frozen=True)
 class Loaded:
-    """A registered model's answers to its test rows, from another process, and the files it is made of."""
+    """A registered model's answers to its test rows, from another process, and the files it is made of.
+
+    The files are those from before: what loads the model here is not Graft, and Python leaves bytecode beside them.
+    """
 
     made: Made
     answers: pd.DataFrame
     logits: list[list[float]]
-    folder: Path
+    files: list[Path]
 
 
 @pytest.fixture(scope="module")
@@ -60,14 +63,16 @@ def elsewhere(request: pytest.FixtureRequest, shared_home: Path, tmp_path_factor
         tasks.append((made.result.registered.uri, str(place / f"{name}.parquet"), str(place / f"{name}.pickle")))
     alone = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(place / "empty"), "GRAFT_DATA": "/none", "GRAFT_HOME": "/none"}
     alone |= {"MLFLOW_TRACKING_URI": f"sqlite:///{shared_home}/mlflow.db", "PYTHONPATH": str(Path(__file__).parents[1])}
+    mlflow.set_tracking_uri(alone["MLFLOW_TRACKING_URI"])
+    files = {name: _files(made.result.registered.uri) for name, made in found.items()}
     command = [sys.executable, "-c", ELSEWHERE, json.dumps(tasks)]
     done = subprocess.run(command, env=os.environ | alone, capture_output=True, text=True, check=False, cwd=place)
     assert done.returncode == 0, done.stderr
-    mlflow.set_tracking_uri(alone["MLFLOW_TRACKING_URI"])
-    folders = {
-        name: Path(mlflow.artifacts.download_artifacts(made.result.registered.uri)) for name, made in found.items()
-    }
-    return {name: Loaded(made, *_answers(place / f"{name}.pickle"), folders[name]) for name, made in found.items()}
+    return {name: Loaded(made, *_answers(place / f"{name}.pickle"), files[name]) for name, made in found.items()}
+
+
+def _files(uri: str) -> list[Path]:
+    return [file for file in Path(mlflow.artifacts.download_artifacts(uri)).rglob("*") if file.is_file()]
 
 
 def _answers(file: Path) -> tuple[pd.DataFrame, list[list[float]]]:
@@ -100,10 +105,8 @@ def test_a_version_loads_in_a_fresh_process_without_a_network_and_answers_alike(
 
 
 def test_nothing_registered_is_a_pickle(loaded: Loaded) -> None:
-    files = [file for file in loaded.folder.rglob("*") if file.is_file()]
-
-    assert {"MLmodel", "served.py", "trained.safetensors", "frozen.safetensors"} <= {file.name for file in files}
-    for file in files:
+    assert {"MLmodel", "served.py", "trained.safetensors", "frozen.safetensors"} <= {file.name for file in loaded.files}
+    for file in loaded.files:
         start = file.read_bytes()[:16]
         assert file.suffix in KINDS, file
         assert not start.startswith(b"\x80"), file
