@@ -1,7 +1,7 @@
 # Two commands do all: `make quickstart` and `make test`. Each sets up what it needs.
 BIN := .venv/bin
 MARK := .venv/.installed
-# Where this is set, every process compiles all that it imports: 16 s instead of 6 for a run's.
+# Where this is set, every process compiles all that it imports: 16 s instead of 6 for flows.jobs.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup quickstart test test-real check lock scale plan-table soak
