@@ -115,8 +115,7 @@ def answers(url: str) -> bool:
         return False
 
 
-def at_some_step(home: Home, run: str, steps: int) -> int:
-    """Wait for a checkpoint drawn from the first two thirds of a training; its step."""
+def at_some_step(home: Home, run: str, steps: int) -> None:
+    """Wait for a checkpoint drawn from the first two thirds of a training."""
     step = random.randint(1, steps * 2 // 3)
     until(lambda: home.step(run) >= step, END, f"the checkpoint of step {step}")
-    return home.step(run)

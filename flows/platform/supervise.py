@@ -1,7 +1,6 @@
 """Supervisor (supervisord.org) as Graft uses it: the programs that it keeps alive, and how to talk to it."""
 
 import configparser
-import os
 import socket
 import subprocess
 import sys
@@ -10,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from xmlrpc.client import Fault, ServerProxy
+
+import psutil
 
 from flows.platform.place import MARK, Platform
 from tasks import runtime
@@ -156,11 +157,8 @@ class Supervisor:
 
 
 def _there(pid: int) -> bool:
+    """Whether a process lives; one that has ended and that nobody has asked after does not."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
         return False
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return True
