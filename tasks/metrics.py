@@ -91,13 +91,15 @@ def interval(name: str, truth: Truth, predicted: Truth, draws: int = 1000, seed:
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
     """
-    rng = np.random.default_rng(seed)
-    scores = []
-    for _ in range(draws):  # one draw at a time: all at once would take 8 bytes x draws x rows
-        rows = rng.integers(0, len(truth), size=len(truth))
-        scores.append(score(name, truth[rows], predicted[rows]))
+    scores = resampled(lambda rows: score(name, truth[rows], predicted[rows]), len(truth), draws, seed)
     low, high = np.quantile(scores, [0.025, 0.975])
     return float(low), float(high)
+
+
+def resampled(score_of: Callable[[Truth], Any], rows: int, draws: int, seed: int = 0) -> Truth:
+    """[draws, ...] what `score_of` gives for the indices of rows drawn with replacement."""
+    rng = np.random.default_rng(seed)  # one draw at a time: all at once would take 8 bytes x draws x rows
+    return np.array([score_of(rng.integers(0, rows, size=rows)) for _ in range(draws)])
 
 
 def reliability(truth: Truth, probabilities: Truth, bins: int = 15) -> tuple[Truth, Truth, Truth]:
