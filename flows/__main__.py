@@ -176,6 +176,52 @@ def predict(
 
 
 @app.command()
+def promote(
+    name: Annotated[str, typer.Argument(help="a registered model, e.g. tickets")],
+    version: Annotated[int, typer.Argument(min=1, help="the version that shall become its champion")],
+    because: Annotated[str, typer.Option(help="your reason, for the ledger")],
+    gate: Annotated[
+        str, typer.Option(help="a gate from `graft list`; the one of the version's recipe if not given")
+    ] = "",
+    override: Annotated[bool, typer.Option("--override", help="do not ask the gate; the ledger says so")] = False,
+    json: Json = False,
+) -> None:
+    """Judge a version against the champion, now and on the same rows; crown it if the gate lets it pass.
+
+    Exit code 1 if it does not. Every reason is shown, and kept with the version and in the ledger.
+    """
+    from flows.quiet import hush_bars
+
+    hush_bars()
+    from flows import promote as judging
+
+    raise SystemExit(judging.ask(name, version, because, gate, override, json))
+
+
+@app.command()
+def rollback(
+    name: Annotated[str, typer.Argument(help="a registered model, e.g. tickets")],
+    to: Annotated[int, typer.Option(min=0, help="a version; 0: the champion before the present one")] = 0,
+    because: Annotated[str, typer.Option(help="your reason, for the ledger")] = "",
+) -> None:
+    """Make the version the champion again that was it before. Given again, it goes one further back."""
+    from flows import promote as judging
+
+    judging.back(name, to, because)
+
+
+@app.command()
+def ledger(
+    name: Annotated[str, typer.Argument(help="a registered model, e.g. tickets")],
+    json: Json = False,
+) -> None:
+    """Who promoted, held, refused or rolled back which version, when and why."""
+    from flows import promote as judging
+
+    judging.show(name, json)
+
+
+@app.command()
 def submission(
     runs: Annotated[
         list[str],

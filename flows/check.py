@@ -17,7 +17,7 @@ from tasks.findings import Checked
 from tasks.frozen import GraftError
 from tasks.prepare import prepare
 from tasks.recipe import Recipe
-from tasks.register import champion_data
+from tasks.registry import champion_data
 from tasks.results import Prepared
 
 COLORS = {"error": "red", "warning": "yellow", "note": "cyan", "ok": "green", "skipped": "dim"}
@@ -36,7 +36,7 @@ def passed(data: Prepared, recipe: Recipe, run_id: str) -> Checked:
     checked = check(data, recipe, champion_data(recipe.model))
     artifact(checked)
     tracking.add_table(run_id, "checks", rows(checked))
-    tracking.keep_summary(run_id, checked.summary)
+    tracking.keep(run_id, tracking.SUMMARY, checked.summary)
     checked.require()
     return checked
 

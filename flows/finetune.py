@@ -10,15 +10,16 @@ from prefect import flow
 
 from flows import live
 from flows.check import passed
-from tasks import runtime, tracking
+from tasks import champion, runtime, tracking
 from tasks.evaluate import evaluate
-from tasks.frozen import Frozen, GraftError
+from tasks.frozen import Frozen
+from tasks.judge import judge
 from tasks.prepare import prepare
 from tasks.recipe import Recipe
-from tasks.register import champion_folder, model_folder, promote, register, run_of
+from tasks.register import register
+from tasks.registry import model_folder, run_of
 from tasks.results import Checkpoint, Prepared, Registered, Scorecard, Verdict
 from tasks.saved import check_start
-from tasks.steps import step
 from tasks.train import alone, train
 
 
@@ -62,9 +63,8 @@ def _worked(recipe: Recipe, data: Prepared, start: Path | None, seconds: dict[st
         trained = train(recipe, data, work, run_id, start)
         card = evaluate(trained.folder, data, recipe.dataset, work / "results")
         registered = register(recipe, data, trained, card, work, run_id)
-        verdict = judge(recipe, data, card, work)
-        if verdict.passed:
-            promote(registered)
+        verdict = champion.kept_verdict(run_id) or judge(recipe, data, card, trained.folder, work)
+        verdict = champion.settle(registered, verdict)
     tracking.end(run_id, "FINISHED", verdict=str(verdict), reasons=" ".join(verdict.reasons))
     shutil.rmtree(work)  # all of it is in the registry now; the same recipe again is a new run
     total = seconds["prepare"] + time.perf_counter() - began
@@ -102,19 +102,6 @@ def workspace(recipe: Recipe, data: Prepared) -> tuple[Path, str]:
     """The folder of the work and its MLflow run: found again after a crash."""
     work = place(recipe, data)
     return work, tracking.begin(recipe, data, work / "run_id")
-
-
-@step
-def judge(recipe: Recipe, data: Prepared, card: Scorecard, work: Path) -> Verdict:
-    """The gate's verdict; the champion is scored again, now, on the very same rows."""
-    folder = champion_folder(recipe.model)
-    if folder is None:
-        return recipe.gate.judge(card, None)
-    try:
-        champion = evaluate(folder, data, recipe.dataset, work / "champion")
-    except GraftError as error:
-        return Verdict(passed=False, reasons=(f"The champion cannot be scored on these rows: {error}",))
-    return recipe.gate.judge(card, champion)
 
 
 def run(recipe: Recipe) -> Result:

@@ -11,12 +11,13 @@ from prefect.states import Completed
 from pydantic import Field
 
 from flows import finetune as story
+from flows import promote as standing
 from flows.news import tell, turn
 from tasks import compose, runtime, tracking
 from tasks.frozen import GraftError
 from tasks.prepare import prepare
 from tasks.recipe import Recipe
-from tasks.register import champion_trained_on
+from tasks.registry import champion_trained_on
 
 OWN = "as the experiment says"
 
@@ -25,11 +26,14 @@ if TYPE_CHECKING:
 
     Experiment: TypeAlias = str
     Method: TypeAlias = str
+    Gate: TypeAlias = str
 else:
     Experiment = Literal[tuple(compose.names("experiments"))]
     Method = Literal[(OWN, *compose.names("methods"))]
+    Gate = Literal[(OWN, *compose.names("gates"))]
 
 Whole = Annotated[int, Field(ge=0, le=1_000_000_000)]
+Version = Annotated[int, Field(ge=1, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -122,8 +126,38 @@ def retrain(
         except Exception as error:
             tell(recipe, "failed", str(error))
             raise
-    became = "promoted" if result.verdict.passed else "held"
-    return _ended(recipe, became, f"{result.card.headline} {result.card.score}. {' '.join(result.verdict.reasons)}")
+    return _ended(
+        recipe, str(result.verdict), f"{result.card.headline} {result.card.score}. {' '.join(result.verdict.reasons)}"
+    )
+
+
+@flow(name="promote", flow_run_name="promote-{model}-{version}")
+def promote(model: str, version: Version, because: str, gate: Gate = OWN, override: bool = False) -> State[None]:
+    """Judge a version against the champion, now, and make it the champion if the gate lets it pass.
+
+    Args:
+        model: the registered model's name
+        version: which of its versions
+        because: your reason, for the ledger
+        gate: another gate than that of the version's recipe
+        override: make it the champion without asking the gate; the ledger says so
+    """
+    verdict = standing.promote(model, version, because, "" if gate == OWN else gate, override)
+    told = f"{model}/{version}: {verdict}. {' '.join(verdict.reasons)}"
+    return Completed(name=str(verdict).capitalize(), message=told)
+
+
+@flow(name="rollback", flow_run_name="rollback-{model}")
+def rollback(model: str, to: Whole = 0, because: str = "") -> State[None]:
+    """Make the version the champion again that was it before.
+
+    Args:
+        model: the registered model's name
+        to: a version; 0: the one that the ledger has before the present champion
+        because: your reason, for the ledger
+    """
+    entry = standing.rollback(model, to, because)
+    return Completed(name="RolledBack", message=f"{model}/{entry.champion} is the champion, instead of {entry.before}.")
 
 
 def unchanged(recipe: Recipe) -> bool:

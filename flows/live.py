@@ -32,7 +32,7 @@ from prefect.settings import PREFECT_UI_URL
 
 from flows.platform import underway
 from tasks import plots, screen, tracking
-from tasks.results import Scorecard
+from tasks.results import Scorecard, Verdict
 
 if TYPE_CHECKING:
     from flows.finetune import Result
@@ -145,9 +145,36 @@ def scored(result: "Result") -> None:
     get_run_logger().info("%s %s, %s", card.headline, card.score, why.replace("*", ""))
     with suppress(*TROUBLE):
         create_table_artifact(key="results", table=results(result), description=why)
+        judged(result.verdict)
         create_image_artifact(
             key="scores", image_url=_picture(card), description=f"95 % intervals over {card.rows} test rows"
         )
+
+
+def judged(verdict: Verdict) -> None:
+    """The gate's reasons as a table of the flow run; nothing where there is none."""
+    if FlowRunContext.get() is not None:
+        create_table_artifact(key="verdict", table=reasons(verdict), description=f"**{verdict.decision}**")
+
+
+def reasons(verdict: Verdict) -> list[dict[str, str]]:
+    """Every reason in a line: figures of both, the bounds of the difference, and the sentence."""
+
+    def figure(value: float | None, sign: str = "") -> str:
+        return "" if value is None else f"{value:{sign}.4f}"
+
+    return [
+        {
+            "what": one.about,
+            "outcome": one.outcome,
+            "candidate": figure(one.candidate),
+            "champion": figure(one.champion),
+            "above": figure(one.low, "+"),
+            "below": figure(one.high, "+"),
+            "why": one.told,
+        }
+        for one in verdict.judged
+    ]
 
 
 def results(result: "Result") -> list[dict[str, str]]:

@@ -23,7 +23,7 @@ from tasks.frozen import GraftError
 from tasks.planning.forecast import Plan, Tried, plan
 from tasks.prepare import prepare
 from tasks.recipe import Recipe
-from tasks.register import champion_folder
+from tasks.registry import champion
 
 CACHES = ("prepared", "tokens", "checks", "weights")  # of the real home: what is made in them stays
 
@@ -57,7 +57,7 @@ def _champion(model: str) -> tuple[bool, float]:
         return False, 0.0
     began = time.perf_counter()
     with tracking.explained():
-        return champion_folder(model) is not None, time.perf_counter() - began
+        return champion(model) is not None, time.perf_counter() - began
 
 
 def _try(recipe: Recipe, saved: Path | None, database: bool) -> Tried:

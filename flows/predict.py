@@ -59,7 +59,7 @@ def _picture(path: Path) -> bytes:
 
 def predict(name: str, rows: pd.DataFrame, out: Path | None, version: str | None, as_json: bool) -> None:
     """Answers as a table on the terminal, as JSON, or as the input's columns with the answers' in a CSV."""
-    from tasks.register import load_model
+    from tasks.registry import load_model
 
     with console.status(f"loading {name}"):
         model = load_model(name, version)

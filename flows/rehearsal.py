@@ -55,12 +55,13 @@ def main(order: Order) -> "Tried":
     from flows import report  # noqa: F401  what a fine-tune imports, so that memory and seconds are a fine-tune's
     from flows.check import passed
     from flows.finetune import workspace
-    from tasks import runtime, tracking
+    from tasks import champion, runtime, tracking
     from tasks.evaluate import evaluate
+    from tasks.judge import evidence
     from tasks.planning import forecast, memory
     from tasks.prepare import prepare
     from tasks.recipe import Recipe
-    from tasks.register import promote, register
+    from tasks.register import register
 
     recipe = Recipe.model_validate_json(order.recipe)
     clock.note("start")
@@ -79,7 +80,9 @@ def main(order: Order) -> "Tried":
     card = evaluate(trained.folder, few, recipe.dataset, work / "results")
     clock.note("scoring")
     registered = register(recipe, few, trained, card, work, run_id)
-    promote(registered)
+    champion.settle(
+        registered, recipe.gate.judge(evidence(recipe.gate, trained.folder, few, recipe.dataset, card), None)
+    )
     tracking.end(run_id, "FINISHED")
     clock.note("registration")
     peak = memory.peak()

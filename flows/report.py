@@ -4,10 +4,12 @@ import json
 import sys
 
 from rich.console import Console
+from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
 from flows.finetune import Result
+from tasks.results import Verdict
 
 OVERLAP = {
     "yes": "[yellow]the trunk's pretraining saw this data: the score shows that the machinery works, not transfer[/]",
@@ -25,13 +27,28 @@ def as_object(result: Result) -> dict[str, object]:
         "model": result.registered.name,
         "version": result.registered.version,
         "model_uri": result.registered.uri,
-        "verdict": {"passed": result.verdict.passed, "reasons": list(result.verdict.reasons)},
+        "verdict": verdict_object(result.verdict),
         "metrics": {name: measured.model_dump() for name, measured in result.card.metrics.items()},
         "pretraining_overlap": result.card.pretraining_overlap,
         "seconds": {stage: round(seconds, 2) for stage, seconds in result.seconds.items()},
         "trained_weights": {"adapter": trained.adapter_weights, "head": trained.head_weights},
         "total_weights": trained.total_weights,
     }
+
+
+def verdict_object(verdict: Verdict) -> dict[str, object]:
+    """A verdict as one JSON object."""
+    return {
+        "decision": verdict.decision,
+        "passed": verdict.passed,
+        "reasons": list(verdict.reasons),
+    } | verdict.model_dump()
+
+
+def told(verdict: Verdict) -> str:
+    """A verdict in colour, with its reasons."""
+    color = {"PROMOTE": "green", "HOLD": "yellow", "REJECT": "red"}[verdict.decision]
+    return f"[{color}]{verdict}[/]: {escape(' '.join(verdict.reasons))}"
 
 
 def show(result: Result, as_json: bool) -> None:
@@ -58,8 +75,7 @@ def panel(result: Result) -> Panel:
     )
     took = ", ".join(f"{stage} {seconds:.0f}" for stage, seconds in result.seconds.items())
     rows.add_row("seconds", f"{took} ({trained.rows_per_second:.0f} rows/s in training)")
-    color = "green" if result.verdict.passed else "yellow"
-    rows.add_row("verdict", f"[{color}]{result.verdict}[/]: {' '.join(result.verdict.reasons)}")
+    rows.add_row("verdict", told(result.verdict))
     rows.add_row("model", f"[bold]{registered.uri}[/] (run {registered.run_id}), loaded and checked in a fresh process")
     rows.add_row("next", f"[bold]{next_command(result)}[/]")
     return Panel(rows, title=f"{result.recipe.name}, seed {result.recipe.seed}", title_align="left")

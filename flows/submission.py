@@ -8,7 +8,7 @@ from rich.table import Table
 
 from tasks.frozen import GraftError
 from tasks.glue.submission import Submission, submit
-from tasks.register import model_folder
+from tasks.registry import model_folder
 from tasks.screen import console
 
 

@@ -100,6 +100,17 @@ def load(experiment: str, overrides: Sequence[str] = ()) -> Recipe:
     return recipe
 
 
+def gate(name: str) -> Gate:
+    """A gate of `configs/gates`, or of a path ending in .yaml.
+
+    Raises:
+        GraftError: there is none, or it is not valid.
+    """
+    file = find("gates", name)
+    found: Gate = check(Gate, read(file), str(file))
+    return found
+
+
 def load_given(name: str, given: Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
     """The recipe of an experiment that stands in no file; `load` says what is raised."""
     with tempfile.TemporaryDirectory() as folder:

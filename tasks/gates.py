@@ -1,38 +1,218 @@
-"""The rule for replacing the champion, and its verdict. Works on scorecards alone."""
+"""The rule for replacing the champion, and its verdict. Works on evidence alone: numbers, no model."""
 
-from pydantic import Field
+from collections.abc import Iterator
+from typing import Literal, Self
 
+from pydantic import Field, model_validator
+
+from tasks.corruptions import Corruption, known
+from tasks.evidence import Evidence
 from tasks.frozen import Frozen, GraftError
-from tasks.results import Scorecard, Verdict
+from tasks.metrics import score
+from tasks.paired import SHARES, difference, mcnemar, split_votes
+from tasks.results import Reason, Verdict
+
+BY_CLASS, BY_LENGTH = "class", "length"
+
+
+class Slice(Frozen):
+    """Rows that are looked at by themselves, so that a better whole does not hide a worse part."""
+
+    by: str = Field(
+        description="class, length (thirds of the texts by their characters), or a column of the data set's `slices`"
+    )
+    margin: float = Field(0.0, ge=0, description="how far below the champion's score is still no worse")
+    rows: int = Field(50, ge=1, description="a slice with fewer test rows is not judged")
 
 
 class Gate(Frozen):
-    """A floor, and no worse than the champion on the same test rows."""
+    """What a candidate must show, on the same test rows as the champion, to replace it.
+
+    PROMOTE: all of it is shown. REJECT: something is shown to be bad (worse than the champion, below the floor, over a
+    limit). HOLD: neither; more test rows may tell. With the defaults, of candidates that are only as good as the
+    champion at most 1 - confidence are promoted.
+    """
 
     about: str = ""
     floor: float | None = Field(None, description="the headline's score must reach this")
-    margin: float = Field(0.0, ge=0, description="how far below the champion's score is still no worse")
+    margin: float = Field(
+        0.0, ge=0, description="how far below the champion is still no worse; 0: it must be shown to be better"
+    )
+    superiority: float | None = Field(
+        None, ge=0, description="it must be shown to be better than the champion by more than this, whatever the margin"
+    )
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="of everything that is said to be shown")
+    slices: tuple[Slice, ...] = Field((), description="parts of the rows in which it must not be shown to be worse")
+    calibration: float | None = Field(None, gt=0, le=1, description="the expected calibration error must not exceed it")
+    milliseconds: float | None = Field(
+        None, gt=0, description="95 of 100 single rows must be answered so fast on a CPU"
+    )
+    megabytes: float | None = Field(None, gt=0, description="the saved model's files must not be larger, all together")
+    robustness: dict[Corruption, float] = Field(
+        {}, description="by how much the score may fall under typos (texts), blur, noise or jpeg (pictures)"
+    )
 
-    def judge(self, candidate: Scorecard, champion: Scorecard | None) -> Verdict:
-        """Compare the headline's scores.
+    @model_validator(mode="after")
+    def _positive(self) -> Self:
+        if bad := [f"{kind}: {fall}" for kind, fall in self.robustness.items() if not 0 <= fall <= 2]:
+            raise ValueError(f"robustness {bad[0]} is how far the score may fall, at least 0")
+        return self
+
+    def check_fit(self, target: str, accepts: str, columns: tuple[str, ...]) -> None:
+        """Whether data of this kind have what the gate asks for.
+
+        Raises:
+            ValueError: they have not; the error says what is valid.
+        """
+        valid = [BY_CLASS] * (target == "class") + [BY_LENGTH] * (accepts == "text") + list(columns)
+        for one in self.slices:
+            if one.by not in valid:
+                raise ValueError(f"gate slices by {one.by!r}, which this data set lacks. Valid: {', '.join(valid)}")
+        if odd := [kind for kind in self.robustness if kind not in known(accepts)]:
+            raise ValueError(f"gate robustness {odd[0]!r} is not for {accepts}. Valid: {', '.join(known(accepts))}")
+        if self.calibration and target != "class":
+            raise ValueError(f"gate calibration is for one class a row, but the data set's target is {target!r}")
+
+    def judge(self, candidate: Evidence, champion: Evidence | None, against: int | None = None) -> Verdict:
+        """Look at everything that the gate names.
+
+        Args:
+            candidate: what it showed.
+            champion: what the champion showed, now, on the same rows; None if there is none.
+            against: the champion's version.
 
         Raises:
             GraftError: the two were scored on different rows or by different metrics.
         """
-        name, got = candidate.headline, candidate.score.value
-        passed, reasons = True, []
-        if self.floor is not None:
-            passed = got >= self.floor
-            reasons.append(f"{name} {got:.4f} {'reaches' if passed else 'is below'} the floor {self.floor:.4f}.")
+        reasons = [*self._floor(candidate), *self._limits(candidate, champion), *self._falls(candidate, champion)]
         if champion is None:
-            reasons.append("There is no champion yet.")
-            return Verdict(passed=passed, reasons=tuple(reasons))
-        if (champion.test_hash, champion.headline) != (candidate.test_hash, name):
+            reasons.append(Reason(about="champion", outcome="passed", told="There is no champion yet."))
+        elif (champion.card.test_hash, champion.card.headline) != (candidate.card.test_hash, candidate.card.headline):
             raise GraftError("The champion was scored on other rows or by another metric: the two cannot be compared.")
-        held = champion.score.value
-        no_worse = held - got <= self.margin + 1e-12  # 0.8 - 0.7 is not quite 0.1 in floating point
-        reasons.append(
-            f"{name} {got:.4f} is {'no worse' if no_worse else 'worse'} than the champion's {held:.4f} "
-            f"(margin {self.margin:.4f}) on the same {candidate.rows} test rows."
+        else:
+            reasons = [self._whole(candidate, champion), *reasons, *self._slices(candidate, champion)]
+        card = candidate.card
+        return Verdict(judged=tuple(reasons), against=against, test_hash=card.test_hash, rows=card.rows)
+
+    def _floor(self, candidate: Evidence) -> Iterator[Reason]:
+        if self.floor is not None:
+            name, got = candidate.card.headline, candidate.card.score.value
+            reached = got >= self.floor
+            told = f"{name} {got:.4f} {'reaches' if reached else 'is below'} the floor {self.floor:.4f}."
+            yield Reason(about="floor", outcome=_passed(reached), told=told, candidate=got)
+
+    def _whole(self, candidate: Evidence, champion: Evidence) -> Reason:
+        name, truth = candidate.card.headline, candidate.truth
+        got, held = candidate.card.score.value, champion.card.score.value
+        found = difference(name, truth, candidate.predicted, champion.predicted, self.confidence)
+        bound = -self.margin if self.superiority is None else self.superiority
+        outcome: Literal["passed", "failed", "open"] = "passed" if found.low > bound else "open"
+        if found.high < -self.margin:
+            outcome = "failed"
+        wanted = f"better by more than {bound:.4f}" if bound > 0 else "better"
+        wanted = f"no worse (margin {self.margin:.4f})" if bound < 0 else wanted
+        said = {
+            "passed": f"is {wanted}",
+            "failed": f"is worse{f' (margin {self.margin:.4f})' if self.margin else ''}",
+            "open": f"is not shown to be {wanted}",
+        }[outcome]
+        told = (
+            f"{name} {got:.4f} {said}: the champion has {held:.4f} on the same {candidate.card.rows:,} test rows, "
+            f"{_between(found.value, found.low, found.high, self.confidence)}{_votes(name, candidate, champion)}."
         )
-        return Verdict(passed=passed and no_worse, reasons=tuple(reasons))
+        return Reason(
+            about=name, outcome=outcome, told=told, candidate=got, champion=held, low=found.low, high=found.high
+        )
+
+    def _slices(self, candidate: Evidence, champion: Evidence) -> Iterator[Reason]:
+        """Each slice; so many looks share the chance of an error (Bonferroni)."""
+        parts = [
+            (one, f"{one.by} {part}", rows) for one in self.slices for part, rows in candidate.slices[one.by].items()
+        ]
+        judged = sum(int(rows.sum()) >= one.rows for one, _, rows in parts)
+        confidence = 1 - (1 - self.confidence) / max(1, judged)
+        metric = _metric(candidate)
+        for one, name, rows in parts:
+            if rows.sum() < one.rows:
+                told = f"{name} has {int(rows.sum())} test rows: below {one.rows} it is not judged."
+                yield Reason(about=name, outcome="not judged", told=told)
+                continue
+            truth, own, other = candidate.truth[rows], candidate.predicted[rows], champion.predicted[rows]
+            found = difference(metric, truth, own, other, confidence)
+            worse = found.high < -one.margin
+            got, held = score(metric, truth, own), score(metric, truth, other)
+            told = (
+                f"{name}: {metric} {got:.4f} is {'' if worse else 'not shown to be '}worse than the champion's "
+                f"{held:.4f} on {int(rows.sum()):,} rows, {_between(found.value, found.low, found.high, confidence)}."
+            )
+            yield Reason(
+                about=name, outcome=_passed(not worse), told=told, candidate=got, champion=held,
+                low=found.low, high=found.high,
+            )  # fmt: skip
+
+    def _limits(self, candidate: Evidence, champion: Evidence | None) -> Iterator[Reason]:
+        for about, limit, form, figure in (
+            ("calibration error", self.calibration, ".4f", _calibration_error),
+            ("milliseconds a row", self.milliseconds, ".1f", _milliseconds),
+            ("megabytes", self.megabytes, ",.1f", _megabytes),
+        ):
+            if limit is not None:
+                got, held = figure(candidate), figure(champion) if champion else None
+                within = got <= limit
+                told = f"{about.capitalize()}: {got:{form}} is {'within' if within else 'over'} {limit:{form}}."
+                yield Reason(about=about, outcome=_passed(within), told=told, candidate=got, champion=held)
+
+    def _falls(self, candidate: Evidence, champion: Evidence | None) -> Iterator[Reason]:
+        name = candidate.card.headline
+        for kind, most in self.robustness.items():
+            truth, clean = candidate.truth[candidate.asked], candidate.predicted[candidate.asked]
+            found = difference(name, truth, candidate.corrupted[kind], clean, self.confidence)
+            got = score(name, truth, candidate.corrupted[kind])
+            held = score(name, truth, champion.corrupted[kind]) if champion else None
+            low = found.high < -most
+            told = (
+                f"With {kind}, {name} on {len(truth):,} rows is {got:.4f} instead of {got - found.value:.4f}: that is "
+                f"{'' if low else 'not shown to be '}a fall by more than {most:.4f} "
+                f"({_between(found.value, found.low, found.high, self.confidence)})."
+            )
+            yield Reason(
+                about=kind, outcome=_passed(not low), told=told, candidate=got, champion=held,
+                low=found.low, high=found.high,
+            )  # fmt: skip
+
+
+def _passed(good: bool) -> Literal["passed", "failed"]:
+    return "passed" if good else "failed"
+
+
+def _calibration_error(shown: Evidence) -> float:
+    return float(shown.card.calibration_error or 0.0)
+
+
+def _milliseconds(shown: Evidence) -> float:
+    assert shown.milliseconds is not None
+    return shown.milliseconds
+
+
+def _megabytes(shown: Evidence) -> float:
+    return shown.megabytes
+
+
+def _metric(shown: Evidence) -> str:
+    """The score of a part of the rows: of one class, say, F1 tells nothing."""
+    if shown.truth.ndim == 2:
+        return "exact_match"
+    return "accuracy" if shown.card.classes else shown.card.headline
+
+
+def _between(value: float, low: float, high: float, confidence: float) -> str:
+    return f"a difference of {value:+.4f} (above {low:+.4f} and below {high:+.4f}, each with {confidence:.4g})"
+
+
+def _votes(name: str, candidate: Evidence, champion: Evidence) -> str:
+    if name not in SHARES:
+        return ""
+    own, other = split_votes(candidate.truth, candidate.predicted, champion.predicted)
+    return (
+        f"; {own:,} rows it alone has right, {other:,} the champion alone (exact McNemar p = {mcnemar(own, other):.2g})"
+    )

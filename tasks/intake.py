@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tasks.datasets.spec import GROUP, LABEL, ROW, DatasetSpec, Source
+from tasks.datasets.spec import GROUP, LABEL, ROW, SLICE, DatasetSpec, Source
 from tasks.frozen import GraftError
 from tasks.near import picture_hash
 from tasks.pictures import check_picture
@@ -73,7 +73,7 @@ def _schema(spec: DatasetSpec, chunk: pd.DataFrame) -> pa.Schema:
     fields = {ROW: pa.string(), "key": pa.binary(16), LABEL: label}
     fields |= {name: KINDS[name] for name in spec.inputs}
     fields |= {"look": KINDS["look"]} if "image" in spec.inputs else {}
-    fields |= {GROUP: pa.string()} if GROUP in chunk else {}
+    fields |= {name: pa.string() for name in chunk if name == GROUP or name.startswith(SLICE)}
     return pa.schema(list(fields.items()))
 
 

@@ -70,7 +70,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def over_seeds(
-    name: str, truth: Truth, ours: Sequence[Truth], theirs: Sequence[Truth] | None = None, confidence: float = 0.95
+    name: str,
+    truth: Truth,
+    ours: Sequence[Truth],
+    theirs: Sequence[Truth] | None = None,
+    confidence: float = 0.95,
+    draws: int = DRAWS,
 ) -> Estimate:
     """The mean score over seeds, or its difference to another method's with the same seeds, with an interval.
 
@@ -84,6 +89,7 @@ def over_seeds(
         ours: for each seed, the answers to these rows, shaped as the truth.
         theirs: the other method's, in the order of the same seeds.
         confidence: of the two-sided interval, below 1.
+        draws: of the bootstrap.
 
     Source: Satterthwaite, An approximate distribution of estimates of variance components (1946).
     """
@@ -96,7 +102,7 @@ def over_seeds(
         return own - [score(name, truth[rows], answers[rows]) for answers in theirs]
 
     seeds = scores(slice(None))
-    of_rows = float(resampled(lambda rows: scores(rows).mean(), len(truth), DRAWS).var(ddof=1))
+    of_rows = float(resampled(lambda rows: scores(rows).mean(), len(truth), draws).var(ddof=1))
     of_seeds = float(seeds.var(ddof=1)) / len(seeds) if len(seeds) > 1 else 0.0
     both = of_rows + of_seeds
     freedom = (len(seeds) - 1) * (both / of_seeds) ** 2 if of_seeds else np.inf

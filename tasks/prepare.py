@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks import near, runtime, unchanged
-from tasks.datasets.spec import GROUP, INPUTS, LABEL, ROW, DatasetSpec, Source, target_of
+from tasks.datasets.spec import GROUP, INPUTS, LABEL, ROW, SLICE, DatasetSpec, Source, target_of
 from tasks.frozen import GraftError
 from tasks.intake import Intake, check_seen, coded, take_in
 from tasks.results import Prepared, Target
@@ -85,7 +85,7 @@ def _prepared(name: str, dataset: DatasetSpec, source: Source, seed: int, made: 
         origin, mask = files[split]
         hashes[split] = _keep(intakes[origin], mask, target, made / f"{split}.arrow", split)
     return Prepared(
-        folder=_settle(made, runtime.home() / "prepared", name, hashes),
+        folder=_settle(made, runtime.home() / "prepared", name, hashes | _sliced(made / "test.arrow")),
         origin=source.origin,
         revision=source.revision,
         accepts=dataset.accepts,
@@ -214,11 +214,19 @@ def _keep(intake: Intake, chosen: NDArray[np.bool_], target: Target, file: Path,
 
 
 def _finished(rows: pa.Table, codes: NDArray[Any]) -> pa.Table:
-    """`row_id`, the inputs, the label as a number (or a list of 0 and 1), and the key as text."""
-    columns = {name: rows[name] for name in (ROW, *INPUTS) if name in rows.column_names}
+    """`row_id`, inputs, what a gate slices by, the label as a number (or a list of 0 and 1), and the key as text."""
+    kept = [ROW, *INPUTS, *(name for name in rows.column_names if name.startswith(SLICE))]
+    columns = {name: rows[name] for name in kept if name in rows.column_names}
     columns[LABEL] = pa.array(codes) if codes.ndim == 1 else pa.array(list(codes), pa.list_(pa.int8()))
     columns["key"] = pa.array([key.hex() for key in rows["key"].to_pylist()], pa.string())
     return pa.table(columns)
+
+
+def _sliced(file: Path) -> dict[str, str]:
+    """The hash of each column by which a gate may slice the rows: they are no part of the rows' own hash."""
+    rows = Rows(file)
+    names = [name for name in rows.names if name.startswith(SLICE)]
+    return {name: hashlib.sha256(json.dumps(list(rows[name])).encode()).hexdigest() for name in names}
 
 
 def _settle(made: Path, root: Path, name: str, hashes: dict[str, str]) -> Path:

@@ -14,7 +14,7 @@ from tasks.gates import Gate
 from tasks.methods import Method
 
 # Fields of a data set or a backbone that say something about it, or what is accepted, but change no weight.
-UNTRAINED = {"allow", "allow_other_counts", "board", "counts", "show_examples", "part_of", "pretrained_on"}
+UNTRAINED = {"allow", "allow_other_counts", "board", "counts", "slices", "show_examples", "part_of", "pretrained_on"}
 
 HEAD_ONLY = {"scratch", "linear_probe"}  # methods that take nothing from another run: they begin at random weights
 
@@ -76,6 +76,7 @@ class Recipe(Frozen):
                 f"backbone {self.backbone.library!r} takes {self.backbone.accepts}, "
                 f"but data set kind {self.dataset.kind!r} gives {self.dataset.accepts}. Choose another backbone"
             )
+        self.gate.check_fit(self.dataset.target, self.dataset.accepts, self.dataset.sliced_by)
         if self.method.pretrained and not self.backbone.pretrained:
             raise ValueError(
                 f"method {self.method.kind!r} needs pretrained weights, but backbone {self.backbone.library!r} "

@@ -1,9 +1,7 @@
-"""The registry: a version per verified model, and two aliases, candidate and champion."""
+"""A trained model into the registry: logged, proven, then a version with the alias candidate."""
 
-import re
 import time
 from pathlib import Path
-from typing import Any
 
 import mlflow
 from mlflow.exceptions import MlflowException
@@ -13,15 +11,14 @@ from mlflow.types.schema import Array
 
 from tasks import runtime, tracking
 from tasks.card import model_card
-from tasks.frozen import GraftError
 from tasks.recipe import Recipe
+from tasks.registry import CANDIDATE
 from tasks.results import Checkpoint, Prepared, Registered, Scorecard
 from tasks.screen import console
 from tasks.steps import step
-from tasks.verify import load, verify
+from tasks.verify import verify
 
 LONGEST = 4000  # characters of a version's description
-CANDIDATE, CHAMPION = "candidate", "champion"
 REQUIREMENTS = (
     "accelerate",
     "mlflow",
@@ -121,111 +118,3 @@ def _new_version(name: str, uri: str, run_id: str, told: str) -> str:
         model_id=uri.rpartition("/")[2],  # a server asks for it
     )
     return str(made.version)
-
-
-@step
-def promote(candidate: Registered) -> None:
-    """Make a version the champion."""
-    with tracking.explained():
-        tracking.client().set_registered_model_alias(candidate.name, CHAMPION, str(candidate.version))
-
-
-def champion_folder(name: str) -> Path | None:
-    """The saved model of the champion on this machine's disk, or None if there is no champion."""
-    version = _champion(name)
-    return _downloaded(version) if version else None
-
-
-def champion_data(name: str) -> dict[str, Any] | None:
-    """The summary of the rows that the champion was trained on; None if there is no champion, or none was kept."""
-    version = _champion(name)
-    return tracking.summary_of(version.run_id) if version else None
-
-
-def champion_trained_on(name: str) -> tuple[str, int, str] | None:
-    """The fingerprint, the seed and the hash of the rows of the champion's run; None if there is no champion."""
-    version = _champion(name)
-    if version is None:
-        return None
-    with tracking.explained():
-        found = tracking.client().get_run(version.run_id).data
-    return found.tags.get("graft.fingerprint", ""), int(found.params["seed"]), found.tags.get("graft.hashes", "")
-
-
-def _champion(name: str) -> Any:
-    try:
-        return tracking.client().get_model_version_by_alias(name, CHAMPION)
-    except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            return None
-        raise
-
-
-def _downloaded(version: Any) -> Path:
-    mlflow.set_tracking_uri(runtime.tracking_uri())
-    with tracking.explained():
-        place = mlflow.artifacts.download_artifacts(f"models:/{version.name}/{version.version}")
-    return Path(place) / "artifacts" / "model"
-
-
-def model_folder(ref: str) -> Path:
-    """The saved model, on this machine's disk, that a person means by `name` (its champion), `name/3` or a run's id.
-
-    Raises:
-        GraftError: there is none; the error lists the registered models.
-    """
-    name, _, number = ref.partition("/")
-    client = tracking.client()
-    with tracking.explained():
-        known = sorted(model.name for model in client.search_registered_models())
-        found = []
-        if name in known:
-            wanted = number or client.get_registered_model(name).aliases.get(CHAMPION)
-            found = [v for v in client.search_model_versions(f"name = '{name}'") if str(v.version) == str(wanted)]
-        elif re.fullmatch("[0-9a-f]{32}", ref):
-            found = client.search_model_versions(f"run_id = '{ref}'")
-    if not found:
-        raise GraftError(
-            f"{ref!r} is no registered model with a champion, no version of one (name/3), and no run with one in "
-            f"{runtime.tracking_uri()}. Models there: {', '.join(known) or 'none yet'}."
-        )
-    return _downloaded(found[0])
-
-
-def run_of(ref: str) -> str:
-    """The id of the run that `name/version` came from; a run's id is given back.
-
-    Raises:
-        GraftError: there is none, or only a name was given: a champion moves. The error lists the model's versions.
-    """
-    if re.fullmatch("[0-9a-f]{32}", ref):
-        return ref
-    name, _, number = ref.partition("/")
-    with tracking.explained():
-        versions = {int(v.version): v.run_id for v in tracking.client().search_model_versions(f"name = '{name}'")}
-    if not number or int(number) not in versions:
-        there = ", ".join(f"{name}/{version}" for version in sorted(versions)) or "none"
-        wrong = "is no version" if number else "names no version, and a champion moves"
-        raise GraftError(
-            f"{ref!r} {wrong}. Give name/version, or an MLflow run's id. Versions of {name!r} in "
-            f"{runtime.tracking_uri()}: {there}."
-        )
-    return str(versions[int(number)])
-
-
-def load_model(name: str, version: str | None = None) -> Any:
-    """A registered model as `mlflow.pyfunc` loads it: the champion, or a version by number.
-
-    Raises:
-        GraftError: there is no such model or version; the error lists those that exist.
-    """
-    mlflow.set_tracking_uri(runtime.tracking_uri())
-    try:
-        return load(f"models:/{name}/{version}" if version else f"models:/{name}@{CHAMPION}")
-    except MlflowException as error:
-        known = ", ".join(sorted(model.name for model in tracking.client().search_registered_models())) or "none yet"
-        wanted = f"version {version}" if version else "champion"
-        raise GraftError(
-            f"Model {name!r} has no {wanted} in {runtime.tracking_uri()}. Models there: {known}. "
-            "Train one with `graft finetune`, or pass --version."
-        ) from error

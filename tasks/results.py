@@ -114,11 +114,54 @@ class Registered(Frozen):
     seconds: float = 0.0
 
 
-class Verdict(Frozen):
-    """The gate's answer, with every reason as a sentence."""
+class Reason(Frozen):
+    """One thing that a gate looked at.
 
-    passed: bool
-    reasons: tuple[str, ...]
+    Attributes:
+        about: what: a metric, a slice, a limit.
+        outcome: "failed" is shown to be bad, "open" is not shown to be good, "not judged" had too few rows.
+        told: all of it as a sentence.
+        candidate: the candidate's figure.
+        champion: the champion's.
+        low: what the candidate's advantage exceeds with the gate's confidence.
+        high: what it stays below with the same.
+    """
+
+    about: str
+    outcome: Literal["passed", "open", "failed", "not judged"]
+    told: str
+    candidate: float | None = None
+    champion: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+class Verdict(Frozen):
+    """A gate's answer, with every reason; `against` is the version of the champion that it was judged against."""
+
+    judged: tuple[Reason, ...]
+    against: int | None = None
+    test_hash: str = ""
+    rows: int = 0
+
+    @property
+    def decision(self) -> Literal["PROMOTE", "HOLD", "REJECT"]:
+        """REJECT if anything failed, else HOLD if anything is open."""
+        outcomes = {reason.outcome for reason in self.judged}
+        if "failed" in outcomes:
+            return "REJECT"
+        return "HOLD" if "open" in outcomes else "PROMOTE"
+
+    @property
+    def passed(self) -> bool:
+        """Whether the candidate may replace the champion."""
+        return self.decision == "PROMOTE"
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Every reason as a sentence, what decided first."""
+        weight = {"failed": 0, "open": 1, "passed": 2, "not judged": 3}
+        return tuple(reason.told for reason in sorted(self.judged, key=lambda reason: weight[reason.outcome]))
 
     def __str__(self) -> str:
-        return "promoted" if self.passed else "held"
+        return {"PROMOTE": "promoted", "HOLD": "held", "REJECT": "rejected"}[self.decision]

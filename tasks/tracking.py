@@ -24,7 +24,7 @@ from tasks.recipe import Recipe
 from tasks.results import Prepared
 
 BATCH = 1000  # metrics in one request, the server's own limit
-SUMMARY = "data_summary.json"  # an artifact
+SUMMARY = "data_summary.json"  # the artifact that `tasks.checks.drift` compares later data with
 LONGEST = 500  # characters of a parameter; MLflow refuses much longer ones
 
 
@@ -182,19 +182,19 @@ def add_table(run_id: str, name: str, rows: Sequence[Mapping[str, Any]]) -> None
         client().set_tag(run_id, MLFLOW_LOGGED_ARTIFACTS, mark)
 
 
-def keep_summary(run_id: str, summary: Mapping[str, Any]) -> None:
-    """Keep what `tasks.checks.drift` compares later data with."""
+def keep(run_id: str, name: str, value: Mapping[str, Any]) -> None:
+    """Keep a value as a run's artifact of this name, which ends in .json; it replaces an earlier one."""
     with explained():
-        client().log_dict(run_id, dict(summary), SUMMARY)
+        client().log_dict(run_id, dict(value), name)
 
 
-def summary_of(run_id: str) -> dict[str, Any] | None:
-    """What `keep_summary` kept, or None if the run has none."""
+def kept(run_id: str, name: str) -> dict[str, Any] | None:
+    """What `keep` kept, or None if the run has nothing of this name."""
     with explained():
-        if not any(file.path == SUMMARY for file in client().list_artifacts(run_id)):
+        if not any(file.path == name for file in client().list_artifacts(run_id)):
             return None
         with tempfile.TemporaryDirectory() as folder:
-            found: dict[str, Any] = json.loads(Path(client().download_artifacts(run_id, SUMMARY, folder)).read_text())
+            found: dict[str, Any] = json.loads(Path(client().download_artifacts(run_id, name, folder)).read_text())
     return found
 
 
@@ -226,6 +226,12 @@ def tag(run_id: str, tags: Mapping[str, str]) -> None:
     """Set tags under their own names."""
     with explained():
         client().log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+
+
+def tags(run_id: str) -> dict[str, str]:
+    """A run's tags."""
+    with explained():
+        return dict(client().get_run(run_id).data.tags)
 
 
 def page(run_id: str) -> str | None:

@@ -21,7 +21,7 @@ from tasks.compose import load
 from tasks.frozen import GraftError
 from tasks.methods import in_head
 from tasks.recipe import Recipe
-from tasks.register import load_model, model_folder, run_of
+from tasks.registry import load_model, model_folder, run_of
 from tasks.results import Prepared
 from tasks.train import Training, train
 

@@ -24,7 +24,7 @@ from tasks.frozen import GraftError
 from tasks.glue.submission import submit
 from tasks.prepare import prepare
 from tasks.recipe import Recipe
-from tasks.register import load_model, model_folder
+from tasks.registry import load_model, model_folder
 from tasks.results import Checkpoint, Prepared
 from tasks.train import train
 

@@ -14,6 +14,7 @@ from tasks.metrics import known
 from tasks.results import Target
 
 LABEL, ROW, GROUP = "label", "row_id", "group"
+SLICE = "slice:"  # begins the names of columns that a gate may look at part by part
 INPUTS = ("text", "text_pair", "image")
 Chunks = Callable[[], Iterator[pd.DataFrame]]
 
@@ -24,8 +25,8 @@ class Source:
 
     Each split gives tables that fit into memory, one after the other, as often as it is asked. Their columns are
     `row_id` (str), the inputs `text` and perhaps `text_pair` (str) or `image` (the file's bytes), `label` (str; for
-    several labels a row, a list of str) and perhaps `group` (str). `origin` says where from, `revision` which state
-    of it. `classes` are the labels that the source itself declares, in its order.
+    several labels a row, a list of str), perhaps `group` (str), and perhaps some `slice:...` (str). `origin` says where
+    from, `revision` which state of it. `classes` are the labels that the source itself declares, in its order.
     """
 
     splits: Mapping[str, Chunks]
@@ -96,6 +97,11 @@ class DatasetSpec(Frozen):
             if name not in valid:
                 raise ValueError(f"metric {name!r} is unknown for target {self.target!r}. Valid: {', '.join(valid)}")
         return self
+
+    @property
+    def sliced_by(self) -> tuple[str, ...]:
+        """The columns by which a gate may part the test rows."""
+        return ()
 
     @property
     def scored(self) -> tuple[str, ...]:

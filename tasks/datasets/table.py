@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import pandas as pd
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tasks import runtime
-from tasks.datasets.spec import LABEL, ROW, DatasetSpec, Source
+from tasks.datasets.spec import LABEL, ROW, SLICE, DatasetSpec, Source
 from tasks.datasets.tables import Columns, picture_path, read_chunks
 from tasks.frozen import GraftError
 
@@ -30,15 +30,26 @@ class Table(DatasetSpec):
     columns: Columns = Columns(text="text")
     split_column: str | None = Field(None, description="a column whose cells are train or test")
     separator: str = Field("|", min_length=1, description="between the labels of one cell (target multilabel)")
+    slices: tuple[str, ...] = Field((), description="columns by whose values a gate may look at the test rows")
     image_root: str | None = Field(None, description="where the pictures' paths start; beside the table if not given")
     encoding: str = "utf-8"
     delimiter: str | None = Field(
         None, min_length=1, max_length=1, description="between the cells of a CSV, where it is no comma: ; or a tab"
     )
 
+    @model_validator(mode="after")
+    def _slices_are_free(self) -> Self:
+        if taken := [name for name in self.slices if name in self.columns.wanted]:
+            raise ValueError(f"slices names the column {taken[0]!r}, which columns names already. Name other columns")
+        return self
+
     @property
     def inputs(self) -> tuple[str, ...]:
         return self.columns.inputs
+
+    @property
+    def sliced_by(self) -> tuple[str, ...]:
+        return self.slices
 
     def places(self) -> list[Path] | None:
         tables = [self._place(path) for path in (self.path, self.test_path) if path]
@@ -75,7 +86,8 @@ class Table(DatasetSpec):
     ) -> Iterator[pd.DataFrame]:
         """The table at `path`; its cells name pictures from `root` on, or from beside the table."""
         chunks = read_chunks(path, encoding=self.encoding, delimiter=self.delimiter)
-        found = self.columns.pick(chunks, str(path), name, also)
+        sliced = {column: f"{SLICE}{column}" for column in self.slices}
+        found = self.columns.pick(chunks, str(path), name, sliced | dict(also or {}))
         for rows in _parts(found) if self.columns.image else found:
             if self.columns.image:
                 cells = zip(rows[ROW], rows["image"], strict=True)
