@@ -21,6 +21,8 @@ from tasks.saved import check_start
 from tasks.steps import step
 from tasks.train import alone, train
 
+UNCROWNED = Verdict(passed=False, reasons=("The recipe says crown: false, so no gate was asked.",))
+
 
 class Result(Frozen):
     """All that a fine-tune leaves, as receipts."""
@@ -35,7 +37,7 @@ class Result(Frozen):
 
 @flow(name="finetune", flow_run_name="{recipe.name}-{recipe.method.kind}-{recipe.seed}")
 def finetune(recipe: Recipe) -> Result:
-    """Prepare, check, train, evaluate, register; promote only through the gate."""
+    """Prepare, check, train, evaluate, register; promote only through the gate, and never where crown is false."""
     with live.shown():
         return _story(recipe)
 
@@ -62,7 +64,7 @@ def _worked(recipe: Recipe, data: Prepared, start: Path | None, seconds: dict[st
         trained = train(recipe, data, work, run_id, start)
         card = evaluate(trained.folder, data, recipe.dataset, work / "results")
         registered = register(recipe, data, trained, card, work, run_id)
-        verdict = judge(recipe, data, card, work)
+        verdict = judge(recipe, data, card, work) if recipe.crown else UNCROWNED
         if verdict.passed:
             promote(registered)
     tracking.end(run_id, "FINISHED", verdict=str(verdict), reasons=" ".join(verdict.reasons))
