@@ -18,9 +18,12 @@ from tasks.prepare import prepare
 from tasks.recipe import Recipe
 from tasks.register import register
 from tasks.registry import model_folder, run_of
-from tasks.results import Checkpoint, Prepared, Registered, Scorecard, Verdict
+from tasks.results import Checkpoint, Prepared, Reason, Registered, Scorecard, Verdict
 from tasks.saved import check_start
 from tasks.train import alone, train
+
+NOT_ASKED = "The recipe says crown: false, so no gate was asked."
+UNCROWNED = Verdict(judged=(Reason(about="crown", outcome="open", told=NOT_ASKED),))
 
 
 class Result(Frozen):
@@ -36,7 +39,7 @@ class Result(Frozen):
 
 @flow(name="finetune", flow_run_name="{recipe.name}-{recipe.method.kind}-{recipe.seed}")
 def finetune(recipe: Recipe) -> Result:
-    """Prepare, check, train, evaluate, register; promote only through the gate."""
+    """Prepare, check, train, evaluate, register; promote only through the gate, and never where crown is false."""
     with live.shown():
         return _story(recipe)
 
@@ -63,8 +66,7 @@ def _worked(recipe: Recipe, data: Prepared, start: Path | None, seconds: dict[st
         trained = train(recipe, data, work, run_id, start)
         card = evaluate(trained.folder, data, recipe.dataset, work / "results")
         registered = register(recipe, data, trained, card, work, run_id)
-        verdict = champion.kept_verdict(run_id) or judge(recipe, data, card, trained.folder, work)
-        verdict = champion.settle(registered, verdict)
+        verdict = _judged(recipe, data, card, trained, registered, work) if recipe.crown else UNCROWNED
     tracking.end(run_id, "FINISHED", verdict=str(verdict), reasons=" ".join(verdict.reasons))
     shutil.rmtree(work)  # all of it is in the registry now; the same recipe again is a new run
     total = seconds["prepare"] + time.perf_counter() - began
@@ -73,6 +75,14 @@ def _worked(recipe: Recipe, data: Prepared, start: Path | None, seconds: dict[st
         recipe=recipe, trained=trained, card=card, registered=registered, verdict=verdict,
         seconds=seconds | {"register": registered.seconds, "total": total},
     )  # fmt: skip
+
+
+def _judged(
+    recipe: Recipe, data: Prepared, card: Scorecard, trained: Checkpoint, registered: Registered, work: Path
+) -> Verdict:
+    """The verdict, and what follows from it; after a crash the one that was kept, for the champion may be this one."""
+    kept = champion.kept_verdict(registered.run_id)
+    return champion.settle(registered, kept or judge(recipe, data, card, trained.folder, work))
 
 
 def started(recipe: Recipe) -> tuple[Recipe, Path | None]:

@@ -19,8 +19,8 @@ class Evidence:
             rows, the same for every model.
         asked: [M] the rows that were corrupted too.
         corrupted: of each corruption the answers to the rows asked, [M] or [M, K].
-        milliseconds: for one row on the CPU, 95 of 100 times not longer; None if the gate does not ask.
-        megabytes: of the saved model's files, 10^6 bytes each.
+        milliseconds: for one row on the CPU, 95 of 100 times not longer; 0 if the gate does not ask.
+        megabytes: of the saved model's files, 10^6 bytes each; 0 if the gate does not ask.
     """
 
     card: Scorecard
@@ -29,5 +29,5 @@ class Evidence:
     slices: Mapping[str, Mapping[str, Truth]] = field(default_factory=dict)
     asked: Truth | None = None
     corrupted: Mapping[str, Truth] = field(default_factory=dict)
-    milliseconds: float | None = None
+    milliseconds: float = 0.0
     megabytes: float = 0.0

@@ -151,13 +151,11 @@ class Gate(Frozen):
             )  # fmt: skip
 
     def _limits(self, candidate: Evidence, champion: Evidence | None) -> Iterator[Reason]:
-        for about, limit, form, figure in (
-            ("calibration error", self.calibration, ".4f", _calibration_error),
-            ("milliseconds a row", self.milliseconds, ".1f", _milliseconds),
-            ("megabytes", self.megabytes, ",.1f", _megabytes),
-        ):
+        names, forms = ("calibration error", "milliseconds a row", "megabytes"), (".4f", ".1f", ",.1f")
+        limits = (self.calibration, self.milliseconds, self.megabytes)
+        champions = _figures(champion) if champion else (None, None, None)
+        for about, form, limit, got, held in zip(names, forms, limits, _figures(candidate), champions, strict=True):
             if limit is not None:
-                got, held = figure(candidate), figure(champion) if champion else None
                 within = got <= limit
                 told = f"{about.capitalize()}: {got:{form}} is {'within' if within else 'over'} {limit:{form}}."
                 yield Reason(about=about, outcome=_passed(within), told=told, candidate=got, champion=held)
@@ -185,17 +183,8 @@ def _passed(good: bool) -> Literal["passed", "failed"]:
     return "passed" if good else "failed"
 
 
-def _calibration_error(shown: Evidence) -> float:
-    return float(shown.card.calibration_error or 0.0)
-
-
-def _milliseconds(shown: Evidence) -> float:
-    assert shown.milliseconds is not None
-    return shown.milliseconds
-
-
-def _megabytes(shown: Evidence) -> float:
-    return shown.megabytes
+def _figures(shown: Evidence) -> tuple[float, float, float]:
+    return shown.card.calibration_error or 0.0, shown.milliseconds, shown.megabytes
 
 
 def _metric(shown: Evidence) -> str:

@@ -141,12 +141,13 @@ def difference(name: str, truth: Truth, ours: Truth, theirs: Truth, confidence: 
 def lower_bound(only_ours: int, only_theirs: int, rows: int, confidence: float) -> float:
     """What the difference of two shares of right answers exceeds with this confidence.
 
-    Tango's score bound with half a row of continuity correction: with it, models that are worse by exactly a margin
-    pass in no more than the stated share of cases, also where the rows are few (`tests/test_paired.py` adds up all
-    cases). With no row apart, it is near -z^2 / (rows + z^2).
+    Tango's score bound with a row of continuity correction, as McNemar's test has it by Edwards: with it, models that
+    are worse by exactly a margin pass in no more than the stated share of cases, also where the rows are few
+    (`tests/test_paired.py` adds up all cases), and what passes at 0 is what the exact test calls better.
 
     Source: Tango, Equivalence test and confidence interval for the difference in proportions for the paired-sample
-    design (1998), equations 5 to 8.
+    design (1998), equations 5 to 8; Edwards, Note on the "correction for continuity" in testing the significance of
+    the difference between correlated proportions (1948).
     """
     from scipy.optimize import brentq
 
@@ -155,16 +156,16 @@ def lower_bound(only_ours: int, only_theirs: int, rows: int, confidence: float) 
     def room(apart: float) -> float:
         return _standing(only_ours, only_theirs, rows, apart) - z
 
-    if only_theirs == rows:
+    if room(-1.0) <= 0:
         return -1.0
     return float(brentq(room, -1.0, (only_ours - only_theirs) / rows))
 
 
 def _standing(only_ours: int, only_theirs: int, rows: int, apart: float) -> float:
-    """How many standard errors the seen difference, less half a row, lies above a true one."""
+    """How many standard errors the seen difference, less a row, lies above a true one."""
     both, less = only_ours + only_theirs, only_ours - only_theirs
     linear, constant = (2 * rows - less) * apart - both, -only_theirs * apart * (1 - apart)
     share = (np.sqrt(max(linear**2 - 8 * rows * constant, 0.0)) - linear) / (4 * rows)  # theirs alone, most likely
     variance = rows * (2 * share + apart * (1 - apart))
-    over = less - rows * apart - 0.5
+    over = less - rows * apart - 1
     return float(over / np.sqrt(max(variance, 1e-12)))

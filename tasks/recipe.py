@@ -62,6 +62,7 @@ class Recipe(Frozen):
     method: Method
     schedule: Schedule = Schedule()
     gate: Gate = Gate()
+    crown: bool = Field(True, description="false: registered as ever, but judged by no gate and never the champion")
     seed: int = Field(0, ge=0, lt=2**31)
     start_from: str | None = Field(
         None,
@@ -102,7 +103,7 @@ class Recipe(Frozen):
         identity = self.model_dump(
             mode="json",
             exclude={
-                "name": True, "model": True, "about": True, "gate": True,
+                "name": True, "model": True, "about": True, "gate": True, "crown": True,
                 "dataset": UNTRAINED | told, "backbone": UNTRAINED | told, "method": told,
             },
         )  # fmt: skip

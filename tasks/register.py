@@ -9,7 +9,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import Array
 
-from tasks import runtime, tracking
+from tasks import runtime, saved, tracking
 from tasks.card import model_card
 from tasks.recipe import Recipe
 from tasks.registry import CANDIDATE
@@ -48,6 +48,9 @@ def register(
     numbers: dict[str, float] = {"test/rows": card.rows, "weights/adapter": trained.adapter_weights}
     numbers |= {f"test/{name}": measured.value for name, measured in card.metrics.items()}
     numbers |= {"weights/head": trained.head_weights, "seconds/train": trained.seconds}
+    numbers |= {"weights/total": trained.total_weights}
+    numbers |= {"memory/peak_bytes": trained.peak_memory} if trained.peak_memory else {}
+    numbers |= {f"size/{part}_bytes": size for part, size in saved.sizes(trained.folder).items()}
     if card.calibration_error is not None:
         numbers["test/calibration_error"] = card.calibration_error
     tracking.add_results(run_id, numbers, card.folder, pretraining_overlap=card.pretraining_overlap)

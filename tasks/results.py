@@ -50,7 +50,11 @@ class Prepared(Frozen):
 
 
 class Checkpoint(Frozen):
-    """A trained model's folder (see `tasks.saved`) and what its training took."""
+    """A trained model's folder (see `tasks.saved`) and what its training took.
+
+    `peak_memory`: bytes that the training process held at its highest, its libraries and rows with it (on a GPU: that
+    tensors held there); of the process that ended the training, if it was resumed; 0 where nobody looked.
+    """
 
     folder: Path
     adapter_weights: int
@@ -62,6 +66,7 @@ class Checkpoint(Frozen):
     validation: float
     seconds: float
     rows_per_second: float
+    peak_memory: int = 0
     resumed_at: int | None = None
 
     @property
@@ -102,6 +107,13 @@ class Scorecard(Frozen):
     def score(self) -> Measured:
         """The headline's score."""
         return self.metrics[self.headline]
+
+
+class Latency(Frozen):
+    """Milliseconds in which a model answers one row: half of the rows within `p50`, 95 % within `p95`."""
+
+    p50: float
+    p95: float
 
 
 class Registered(Frozen):

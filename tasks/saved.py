@@ -145,6 +145,12 @@ def take_over(network: Network, folder: Path) -> None:
                 )
 
 
+def sizes(folder: Path) -> dict[str, int]:
+    """Bytes on disk: of the whole `model`, and of its `trained` weights alone (with the buffers)."""
+    whole = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return {"model": whole, "trained": (folder / "trained.safetensors").stat().st_size}
+
+
 def reopen(folder: Path) -> Model:
     """The adapted network from its folder with the frozen weights alone; `restore` brings the trained ones."""
     recipe = Recipe.model_validate_json((folder / "recipe.json").read_text())

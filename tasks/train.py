@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor
 
-from tasks import checkpoint, resume, runtime, saved, verify
+from tasks import checkpoint, memory, resume, runtime, saved, verify
 from tasks.backbones.network import Network, logits_of
 from tasks.batches import Feed, epoch_batches
 from tasks.curves import Curves
@@ -28,6 +28,8 @@ from tasks.results import Checkpoint, Prepared
 from tasks.screen import Bar, bar, say
 from tasks.steps import step
 
+LOOK = 0.02  # seconds between two looks at the memory
+
 
 @step
 def train(recipe: Recipe, data: Prepared, work: Path, run_id: str, start: Path | None = None) -> Checkpoint:
@@ -41,7 +43,10 @@ def train(recipe: Recipe, data: Prepared, work: Path, run_id: str, start: Path |
     receipt = work / "trained.json"
     if receipt.exists():
         return Checkpoint.model_validate_json(receipt.read_text())
-    done = Training(recipe, data, work, run_id, start).run()
+    memory.tidy()
+    with memory.Watch(every=LOOK) as watch:
+        done = Training(recipe, data, work, run_id, start).run()
+    done = done.model_copy(update={"peak_memory": memory.device_peak() or watch.most})
     write_file(receipt, done.model_dump_json().encode())
     return done
 

@@ -64,7 +64,7 @@ def test_the_bounds_are_near_the_seen_difference_for_many_rows_and_far_for_few()
     many, few = lower_bound(1200, 800, 20_000, 0.95), lower_bound(6, 4, 100, 0.95)
     assert many == pytest.approx(0.02 - 1.645 * np.sqrt(0.1 - 0.02**2) / np.sqrt(20_000), abs=1e-4)
     assert few < -0.03
-    assert lower_bound(0, 0, 100, 0.95) == pytest.approx(-(1.645**2) / (100 + 1.645**2), abs=0.01)
+    assert lower_bound(0, 0, 100, 0.95) == pytest.approx(-0.0436, abs=1e-4)
     assert lower_bound(0, 40, 40, 0.95) == -1.0
 
 
@@ -119,3 +119,11 @@ def test_a_difference_over_seeds_is_paired_by_rows_and_by_seeds() -> None:
     gains = [np.mean(own == truth) - np.mean(other == truth) for own, other in zip(ours, theirs, strict=True)]
     assert apart.value == pytest.approx(np.mean(gains))
     assert apart.high - apart.low < (alone.high - alone.low) / 2
+
+
+def test_what_is_shown_to_be_better_by_the_bound_is_so_by_the_exact_test() -> None:
+    """One-sided at 95 %: the bound may be the stricter one, never the looser one by more than a rounding."""
+    for only_ours in range(60):
+        for only_theirs in range(60):
+            if lower_bound(only_ours, only_theirs, 500, 0.95) > 0:
+                assert mcnemar(only_ours, only_theirs) / 2 <= 0.0525, (only_ours, only_theirs)

@@ -12,12 +12,12 @@ from small import Bench
 from test_adapt import VALID, network
 
 from flows.plan import planned
-from tasks import tracking
+from tasks import memory, tracking
 from tasks.batches import epoch_batches
 from tasks.evaluate import evaluate
 from tasks.frozen import GraftError
 from tasks.methods import Full, Lora, count_trained
-from tasks.planning import forecast, memory
+from tasks.planning import forecast
 from tasks.planning.blocks import HEAD, Block, blocks, still
 from tasks.planning.forecast import Plan, disk, few, rest_of_scoring
 from tasks.planning.pace import fit, in_order, sizes_of, telling

@@ -22,7 +22,7 @@ EXPERIMENTS = [
     "digits_scratch",
     "imagenet10_lora",
 ]
-TOLD = {"about", "name", "model", "gate", *UNTRAINED}  # what names, tells and judges, but does not train
+TOLD = {"about", "name", "model", "gate", "crown", *UNTRAINED}  # what names, tells and judges, but does not train
 
 
 def leaves(model: BaseModel, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

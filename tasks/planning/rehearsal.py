@@ -7,12 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tasks import runtime, saved
+from tasks import memory, runtime, saved
 from tasks.backbones.network import Network, Rows
 from tasks.batches import epoch_batches
 from tasks.curves import Curves
 from tasks.frozen import Frozen
-from tasks.planning import memory
 from tasks.planning.blocks import Block, Still, blocks, still
 from tasks.planning.pace import Pace, Sizes, fit, in_order, sizes_of, telling
 from tasks.screen import bar

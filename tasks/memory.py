@@ -1,5 +1,6 @@
 """How much memory this process takes, has taken, and could still take. All in bytes."""
 
+import gc
 import resource
 import sys
 import threading
@@ -46,18 +47,31 @@ def left_in_container(root: Path) -> list[int]:
     return [int(limit) - int(used) for limit, used in told if limit != "max"]
 
 
-class Watch:
-    """Looks at this process's memory again and again while its body runs; `most` is the highest that it saw."""
+def tidy() -> None:
+    """Give back what earlier work in this process has left, so that the next peak is that of what follows."""
+    gc.collect()
+    if hasattr(psutil, "heap_trim"):  # not everywhere
+        psutil.heap_trim()
+    if runtime.device() == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
 
-    def __init__(self) -> None:
-        self._process, self._done = psutil.Process(), threading.Event()
+
+class Watch:
+    """Looks at this process's memory again and again while its body runs; `most` is the highest that it saw.
+
+    `every`: seconds between two looks.
+    """
+
+    def __init__(self, every: float = EVERY) -> None:
+        self._process, self._done, self._every = psutil.Process(), threading.Event(), every
         self.before = self.most = self._now()
 
     def _now(self) -> int:
         return int(self._process.memory_info().rss)
 
     def _look(self) -> None:
-        while not self._done.wait(EVERY):
+        while not self._done.wait(self._every):
             self.most = max(self.most, self._now())
 
     def __enter__(self) -> Self:
