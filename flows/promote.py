@@ -42,7 +42,8 @@ def promote(name: str, version: int, because: str, gate: str = "", override: boo
             f"Version {version} is the champion of {name!r} already. `graft ledger {name}` tells since when."
         )
     if override:
-        told = "A person made it the champion; the gate was not asked."
+        told = "A person's decision: the gate was not asked."
+        because = f"{because} (a person's decision: the gate was not asked)"
         passed = Reason(about="override", outcome="passed", told=told)
         verdict = Verdict(judged=(passed,), against=held.version if held else None)
     else:
