@@ -106,7 +106,7 @@ def test_a_home_backed_up_while_it_is_written_to_and_lost_is_restored_as_it_was(
     assert home.state(run) == "COMPLETED"
     (mlflow_run,) = home.mlflow_runs(run)
     before = _known(home, run, mlflow_run)
-    assert before.curve and before.artifacts and len(before.deployments) == 2
+    assert before.curve and before.artifacts and len(before.deployments) == 4
 
     with _written_to(home, mlflow_run) as steps:
         written = len(steps)

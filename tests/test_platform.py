@@ -74,13 +74,14 @@ def test_the_form_refuses_a_wrong_value(platform: Home, parameters: dict[str, ob
 
 
 def test_the_form_has_drop_downs_bounds_and_a_description_for_every_field(platform: Home) -> None:
-    for flow in ("finetune", "retrain"):
+    for flow in ("finetune", "retrain", "promote", "rollback"):
         schema = platform.ask("GET", f"/deployments/name/{flow}/local")["parameter_openapi_schema"]
         fields = sorted(schema["properties"].values(), key=lambda field: field["position"])
         assert [field["title"] for field in fields if not field.get("description")] == []
-        assert fields[-1]["title"] == "overrides"
         choices = {field["title"]: field["enum"] for field in fields if "enum" in field}
-        assert "tickets_lora" in choices["experiment"] and "lora" in choices["method"]
+        if flow in {"finetune", "retrain"}:
+            assert fields[-1]["title"] == "overrides"
+            assert "tickets_lora" in choices["experiment"] and "lora" in choices["method"]
         assert [field["title"] for field in fields if field["type"] == "integer" and "minimum" not in field] == []
 
 
@@ -93,6 +94,27 @@ def test_what_the_form_cannot_know_fails_at_once_with_the_reason(platform: Home)
     assert "GraftError: '/etc/passwd' is" in found["state"]["message"]
     assert "set GRAFT_ALLOW=" in found["state"]["message"]
     assert platform.note(run).get("run_id") is None
+
+
+def test_a_worse_candidate_is_refused_a_promotion_goes_through_and_is_rolled_back_by_forms(platform: Home) -> None:
+    def ended(flow: str, **parameters: object) -> tuple[str, str]:
+        run = platform.begin(flow, **parameters)
+        until(lambda: platform.state(run) in {"FAILED", "COMPLETED", "CRASHED"}, 300, f"{flow} ends")
+        state = platform.ask("GET", f"/flow_runs/{run}")["state"]
+        return state["name"], state["message"] or ""
+
+    few = {"overrides": {"model": "forms"}, "experiment": "tickets_scratch", "epochs": 1}
+    ended("finetune", **few, limit=400, method="scratch")
+    ended("finetune", **few, limit=40, seed=1)
+    name, told = ended("promote", model="forms", version=2, because="a try")
+    assert name in {"Held", "Rejected"} and told.startswith(f"forms/2: {name.lower()}. accuracy 0.")
+    name, told = ended("promote", model="forms", version=2, because="a demo", override=True)
+    assert (name, told) == ("Promoted", "forms/2: promoted. A person's decision: the gate was not asked.")
+    assert ended("rollback", model="forms") == ("RolledBack", "forms/1 is the champion, instead of 2.")
+    name, told = ended("promote", model="forms", version=1, because="again")
+    assert name == "Failed" and "Version 1 is the champion of 'forms' already" in told
+    entries = json.loads(platform.graft("ledger", "forms", "--json").splitlines()[0])
+    assert [entry["action"] for entry in entries][-2:] == ["promoted", "rolled back"]
 
 
 def test_a_schedule_is_made_replaced_and_taken_away(platform: Home) -> None:
