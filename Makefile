@@ -4,7 +4,7 @@ MARK := .venv/.installed
 # Where this is set, every process compiles all that it imports: 16 s instead of 6 for flows.jobs.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup quickstart test test-real check lock scale plan-table soak
+.PHONY: setup quickstart test test-real check lock scale plan-table gate-table soak
 
 setup: $(MARK)
 
@@ -35,6 +35,9 @@ scale: setup  ## how prepare and an epoch's iteration grow from 1 k to 10 M rows
 
 plan-table: setup  ## what `graft plan` says against five real runs: ten minutes; GRAFT_DATA must have glue and imagenet10
 	HF_HUB_OFFLINE=1 $(BIN)/python tests/plan_table.py
+
+gate-table: setup  ## how often the gate promotes equal and better candidates, counted and added up: some minutes
+	$(BIN)/python tests/gate_table.py
 
 soak: setup  ## kills a platform's training at 20 random moments and prints what came of it: half an hour
 	HF_HUB_OFFLINE=1 $(BIN)/python tests/soak.py 20

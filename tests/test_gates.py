@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
-from gate_table import Setting, simulated
+from gate_table import SETTINGS, Setting, added_up, simulated
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
@@ -239,6 +239,13 @@ def test_of_2000_equal_candidates_no_more_than_the_stated_share_is_promoted() ->
         found = simulated(Setting(rows=2000, apart=apart, gain=0.0))
         assert found["PROMOTE"] <= 0.05
         assert found["REJECT"] <= 0.05
+
+
+def test_of_all_cases_that_chance_can_bring_no_more_than_the_stated_share_is_promoted() -> None:
+    equal = [one for one in SETTINGS if (one.metric, one.gain, one.margin) == ("accuracy", 0.0, 0.0)]
+    assert len(equal) >= 9
+    assert max(map(added_up, equal)) <= 0.05
+    assert added_up(Setting(400, 0.08, 0.0)) == pytest.approx(simulated(Setting(400, 0.08, 0.0))["PROMOTE"], abs=0.01)
 
 
 def test_of_2000_candidates_better_by_two_points_at_least_nine_in_ten_are_found() -> None:
