@@ -8,6 +8,7 @@
 Nothing else is needed to load it: no network, no hub cache, no pickle.
 """
 
+import filecmp
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -165,6 +166,16 @@ def load(folder: Path) -> Model:
     restore(model.network, _read(folder / "trained.safetensors"), "trained")
     model.network.module.eval()
     return model
+
+
+def same_weights(one: Path, two: Path) -> bool:
+    """Whether two saved models have the same weights bit for bit, those that trained and those that did not.
+
+    Raises:
+        OSError: a file is missing.
+    """
+    files = ("trained.safetensors", "frozen.safetensors")
+    return all(filecmp.cmp(one / name, two / name, shallow=False) for name in files)
 
 
 def _read(file: Path) -> dict[str, Tensor]:
