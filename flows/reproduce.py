@@ -62,7 +62,7 @@ def _story(run_id: str, then: Provenance, adjusted: tuple[Compared, ...]) -> Rep
     rows = compared(then, gathered(then.recipe, data))
     changes = [str(row) for row in rows if not row.same]
     if other := [str(row) for row in rows if row.decides and not row.same]:
-        answer = Judged(answer="different", reasons=("Nothing was trained: it would be another run.", *other))
+        answer = Judged(answer="different", reasons=(f"{'; '.join(other)}.", "So nothing was trained."))
         return Report(run_id=run_id, own_run_id=None, adjusted=adjusted, compared=rows, judged=answer)
     say(f"Changed since then: {'; '.join(changes)}." if changes else "Nothing that is recorded has changed since then.")
     own, answer = _again(run_id, then.recipe, data, changes)

@@ -136,7 +136,8 @@ def settings_of(machine: Machine) -> Iterator[tuple[Compared, ...]]:
 @cache
 def installed() -> dict[str, str]:
     """The versions of all installed packages, by name."""
-    found = {one.name.lower().replace("_", "-"): one.version for one in distributions()}
+    places = reversed([*distributions()])  # of two in a name, the first is the one that is imported
+    found = {one.name.lower().replace("_", "-"): one.version for one in places if one.name}
     return dict(sorted(found.items()))
 
 

@@ -172,10 +172,13 @@ def same_weights(one: Path, two: Path) -> bool:
     """Whether two saved models have the same weights bit for bit, those that trained and those that did not.
 
     Raises:
-        OSError: a file is missing.
+        GraftError: a file is missing.
     """
     files = ("trained.safetensors", "frozen.safetensors")
-    return all(filecmp.cmp(one / name, two / name, shallow=False) for name in files)
+    try:
+        return all(filecmp.cmp(one / name, two / name, shallow=False) for name in files)
+    except OSError as error:
+        raise GraftError(f"{error.filename} cannot be read: {error.strerror}.") from error
 
 
 def _read(file: Path) -> dict[str, Tensor]:

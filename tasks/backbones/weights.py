@@ -99,8 +99,11 @@ Weights = Annotated[HubWeights | FolderWeights | PackageWeights, Field(discrimin
 
 def _content(folder: Path) -> str:
     """16 hex digits of the names and the content of the files that say what the network is and how it is fed."""
-    files = sorted(file for file in folder.iterdir() if file.suffix in READ and file.is_file())
-    told = [f"{file.name} {_hashed(file)}" for file in files]
+    try:
+        files = sorted(file for file in folder.iterdir() if file.suffix in READ and file.is_file())
+        told = [f"{file.name} {_hashed(file)}" for file in files]
+    except OSError as error:
+        raise GraftError(f"{error.filename} cannot be read: {error.strerror}.") from error
     return f"sha256 {hashlib.sha256(chr(10).join(told).encode()).hexdigest()[:16]}"
 
 
