@@ -113,6 +113,23 @@ def finetune(experiment: Experiment, overrides: Overrides = None, json: Json = F
 
 
 @app.command()
+def reproduce(
+    run: Annotated[str, typer.Argument(help="an MLflow run's id, or name/version of what it registered")],
+    json: Json = False,
+) -> None:
+    """Train a finished run again from what it recorded: equal, within seed noise, or different (exit code 1), and why.
+
+    Nothing is registered and no alias moves. Stopped at any moment, the same command goes on where it was.
+    """
+    from flows.quiet import hush_bars
+
+    hush_bars()
+    from flows import reproduce as again
+
+    raise SystemExit(again.main(run, json))
+
+
+@app.command()
 def plan(experiment: Experiment, overrides: Overrides = None, json: Json = False) -> None:
     """Try a run out and tell what all of it will take: seconds, memory, disk, the batch size that fits, what trains.
 

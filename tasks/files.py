@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from tasks.frozen import GraftError
+
+SETTLED = 2_000_000_000  # ns: a file that changed later than that before now can change again within one tick
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -56,6 +59,20 @@ def write_file(file: Path, content: bytes) -> None:
     except OSError as error:
         made.unlink(missing_ok=True)
         raise disk_error(file, error) from error
+
+
+def stamp(file: Path) -> str | None:
+    """What changes whenever a file's content might: its path, size, inode and times; None if it changed just now.
+
+    No program can set the second of the times (ctime).
+
+    Raises:
+        OSError: there is no such file.
+    """
+    info = file.stat()
+    if time.time_ns() - max(info.st_mtime_ns, info.st_ctime_ns) < SETTLED:
+        return None
+    return f"{file} {info.st_size} {info.st_ino} {info.st_mtime_ns} {info.st_ctime_ns}"
 
 
 @contextmanager

@@ -118,7 +118,7 @@ def run_of(ref: str) -> str:
     name, _, number = ref.partition("/")
     with tracking.explained():
         versions = {int(v.version): v.run_id for v in tracking.client().search_model_versions(f"name = '{name}'")}
-    if not number or int(number) not in versions:
+    if not number.isdecimal() or int(number) not in versions:
         there = ", ".join(f"{name}/{version}" for version in sorted(versions)) or "none"
         wrong = "is no version" if number else "names no version, and a champion moves"
         raise GraftError(

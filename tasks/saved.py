@@ -8,6 +8,7 @@
 Nothing else is needed to load it: no network, no hub cache, no pickle.
 """
 
+import filecmp
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -171,6 +172,19 @@ def load(folder: Path) -> Model:
     restore(model.network, _read(folder / "trained.safetensors"), "trained")
     model.network.module.eval()
     return model
+
+
+def same_weights(one: Path, two: Path) -> bool:
+    """Whether two saved models have the same weights bit for bit, those that trained and those that did not.
+
+    Raises:
+        GraftError: a file is missing.
+    """
+    files = ("trained.safetensors", "frozen.safetensors")
+    try:
+        return all(filecmp.cmp(one / name, two / name, shallow=False) for name in files)
+    except OSError as error:
+        raise GraftError(f"{error.filename} cannot be read: {error.strerror}.") from error
 
 
 def _read(file: Path) -> dict[str, Tensor]:

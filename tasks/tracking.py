@@ -20,11 +20,12 @@ from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 from tasks import runtime
 from tasks.files import write_file
 from tasks.frozen import GraftError
+from tasks.provenance import gathered, installed
 from tasks.recipe import Recipe
 from tasks.results import Prepared
 
 BATCH = 1000  # metrics in one request, the server's own limit
-SUMMARY = "data_summary.json"  # the artifact that `tasks.checks.drift` compares later data with
+SUMMARY, PROVENANCE, ENVIRONMENT = "data_summary.json", "provenance.json", "environment.json"  # artifacts
 LONGEST = 500  # characters of a parameter; MLflow refuses much longer ones
 
 
@@ -89,6 +90,7 @@ def _created(recipe: Recipe, mark: str, known: bool) -> str:
 
 
 def _describe(run_id: str, recipe: Recipe, data: Prepared) -> None:
+    source = gathered(recipe, data)
     params = [Param(key, value[:LONGEST]) for key, value in flat(recipe.model_dump(mode="json"))]
     tags = {
         "graft.experiment": recipe.name,
@@ -96,11 +98,14 @@ def _describe(run_id: str, recipe: Recipe, data: Prepared) -> None:
         "graft.method": recipe.method.kind,
         "graft.data": data.origin,
         "graft.hashes": hashes_of(data),
-    } | ({"graft.start_from": recipe.start_from} if recipe.start_from else {})
+    } | source.tags
+    tags |= {"graft.start_from": recipe.start_from} if recipe.start_from else {}
     for start in range(0, len(params), 100):
         client().log_batch(run_id, params=params[start : start + 100])
     client().log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
     client().log_inputs(run_id, [_input(recipe.model, data, split) for split in data.rows])
+    client().log_text(run_id, source.model_dump_json(indent=1), PROVENANCE)
+    client().log_dict(run_id, installed(), ENVIRONMENT)
 
 
 def hashes_of(data: Prepared) -> str:

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -10,30 +9,27 @@ from pydantic import ValidationError
 
 from tasks import runtime
 from tasks.datasets.spec import DatasetSpec
-from tasks.files import write_file
+from tasks.files import stamp, write_file
 from tasks.results import Prepared
 
-SETTLED = 2_000_000_000  # ns: a file that changed later than that before now can change again within one tick
 CODE = ("alike", "intake", "near", "pictures", "prepare", "rows", "shelves", "splits")  # what decides on the rows
 
 
 def mark_of(name: str, dataset: DatasetSpec, seed: int) -> str | None:
     """32 hex digits that change whenever prepared rows might; None where only reading the source can tell.
 
-    They stand for what is asked, for Graft's own code, and for every file that is read: its path, size, inode and the
-    times of its last change, of which no program can set the second (ctime).
+    They stand for what is asked, for Graft's own code, and for every file that is read (see `tasks.files.stamp`).
     """
     places = dataset.places()
     if places is None:
         return None
     digest = hashlib.sha256(f"{name} {seed} {dataset.model_dump_json()} {_code()}".encode())
-    now = time.time_ns()
     try:
         for file in _files(places):
-            info = file.stat()
-            if now - max(info.st_mtime_ns, info.st_ctime_ns) < SETTLED:
+            told = stamp(file)
+            if told is None:
                 return None
-            digest.update(f"\n{file} {info.st_size} {info.st_ino} {info.st_mtime_ns} {info.st_ctime_ns}".encode())
+            digest.update(f"\n{told}".encode())
     except OSError:  # reading it will say what is wrong
         return None
     return digest.hexdigest()[:32]

@@ -26,6 +26,7 @@ COMMANDS = {
     "check": ["overrides", "--json", "exit code 1", "Duplicates"],
     "plan": ["experiment", "--json", "seconds, memory, disk"],
     "finetune": ["experiment", "method=full", "--json", "goes on where it was"],
+    "reproduce": ["run", "--json", "name/version", "exit code 1", "goes on where it was"],
     "glue": ["--tasks", "--method", "--seeds", "--start-from-mnli", "goes on with what is missing"],
     "submission": ["--out", "--fill", "leaderboard"],
     "predict": ["name", "--text", "--pair", "--image", "--file", "--out", "--version", "--json"],

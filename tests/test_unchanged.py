@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from small import pictures
 
-from tasks import unchanged
+from tasks import files, unchanged
 from tasks.checks.refused import Usable, refused
 from tasks.datasets.images import ImageFolder
 from tasks.datasets.spec import DatasetSpec, Source
@@ -24,7 +24,7 @@ pytest_plugins = ["small"]
 def place(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """GRAFT_DATA; its files count as settled as soon as they are written."""
     monkeypatch.setenv("GRAFT_DATA", str(tmp_path))
-    monkeypatch.setattr(unchanged, "SETTLED", 0)
+    monkeypatch.setattr(files, "SETTLED", 0)
     return tmp_path
 
 
@@ -106,7 +106,7 @@ def test_prepared_files_that_are_gone_or_a_damaged_note_are_made_again(place: Pa
 def test_a_file_that_has_just_changed_is_read_each_time(
     place: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unchanged, "SETTLED", 2_000_000_000)
+    monkeypatch.setattr(files, "SETTLED", 2_000_000_000)
     spec = table(place)
     prepare("mine", spec, 0)
     prepare("mine", spec, 0)

@@ -90,6 +90,10 @@ class TimmBackbone(Frozen):
             raise GraftError(f"timm has no model {self.name!r}. Nearest: {', '.join(near) or 'none'}.")
         self.weights.check()
 
+    def content(self) -> str:
+        """What names the content of its weights (see `tasks.backbones.weights`)."""
+        return self.weights.content()
+
     def load(self, target: Target, rows: Rows, pretrained: bool = True) -> Network:
         """The network with a new head, on pretrained weights or (for training from scratch) on random ones."""
         import timm
@@ -192,6 +196,10 @@ class ScratchCNN(Frozen):
 
     def check(self) -> None:
         """Nothing is fetched."""
+
+    def content(self) -> str:
+        """There are no weights before training."""
+        return "none"
 
     def load(self, target: Target, rows: Rows, pretrained: bool = False) -> Network:
         """A new network."""

@@ -99,6 +99,10 @@ class TransformersBackbone(Frozen):
         """Raise a GraftError if the weights cannot be had; quick."""
         self.weights.check()
 
+    def content(self) -> str:
+        """What names the content of its weights (see `tasks.backbones.weights`)."""
+        return self.weights.content()
+
     def load(self, target: Target, rows: Rows, pretrained: bool = True) -> Network:
         """The network with a new head, on pretrained weights or (for training from scratch) on random ones."""
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -208,6 +212,10 @@ class ScratchTransformer(Frozen):
 
     def check(self) -> None:
         """Nothing is fetched."""
+
+    def content(self) -> str:
+        """There are no weights before training."""
+        return "none"
 
     def load(self, target: Target, rows: Rows, pretrained: bool = False) -> Network:
         """A new network with a tokenizer trained on the rows given."""
