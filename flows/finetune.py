@@ -49,6 +49,7 @@ def _story(recipe: Recipe) -> Result:
     recipe.backbone.check()
     recipe, start = started(recipe)
     data = prepare(recipe.model, recipe.dataset, recipe.seed)
+    recipe.gate.check_rows(data.hashes["test"])
     prepared = time.perf_counter()
     with alone(place(recipe, data)):
         result = _worked(recipe, data, start, {"prepare": prepared - began})

@@ -59,6 +59,7 @@ def _judged(wanted: Registered, gate: str) -> Verdict:
     recipe = Recipe.model_validate_json((folder / "recipe.json").read_text())
     recipe = recipe.model_copy(update={"model": wanted.name} | ({"gate": _gate(gate, recipe)} if gate else {}))
     data = prepare(recipe.model, recipe.dataset, recipe.seed)
+    recipe.gate.check_rows(data.hashes["test"])
     if tracking.hashes_of(data) != tracking.tags(wanted.run_id).get("graft.hashes"):
         raise GraftError(
             f"The rows of {recipe.name!r} are no longer those of version {wanted.version}: it may have been trained on "

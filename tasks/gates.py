@@ -34,6 +34,7 @@ class Gate(Frozen):
     """
 
     about: str = ""
+    test_rows: str = Field("", description="freezes them: their hash, from a model's card; other test rows are refused")
     floor: float | None = Field(None, description="the headline's score must reach this")
     margin: float = Field(
         0.0, ge=0, description="how far below the champion is still no worse; 0: it must be shown to be better"
@@ -72,6 +73,18 @@ class Gate(Frozen):
             raise ValueError(f"gate robustness {odd[0]!r} is not for {accepts}. Valid: {', '.join(known(accepts))}")
         if self.calibration and target != "class":
             raise ValueError(f"gate calibration is for one class a row, but the data set's target is {target!r}")
+
+    def check_rows(self, test_hash: str) -> None:
+        """Whether these are the test rows that the gate freezes, if it does.
+
+        Raises:
+            GraftError: they are others.
+        """
+        if self.test_rows not in ("", test_hash):
+            raise GraftError(
+                f"The gate freezes the test rows {self.test_rows}, but the data give {test_hash} now. Bring the rows "
+                "back, or write the new hash in the gate: scores before and after are then of different tests."
+            )
 
     def judge(self, candidate: Evidence, champion: Evidence | None, against: int | None = None) -> Verdict:
         """Look at everything that the gate names.

@@ -234,6 +234,13 @@ def test_a_gate_that_asks_for_what_the_data_lack_is_refused(gate: Gate, data: An
         gate.check_fit(*data)
 
 
+def test_frozen_test_rows_are_those_of_the_hash_alone() -> None:
+    Gate().check_rows("any")
+    Gate(test_rows="a1").check_rows("a1")
+    with pytest.raises(GraftError, match="freezes the test rows a1, but the data give b2 now"):
+        Gate(test_rows="a1").check_rows("b2")
+
+
 def test_of_2000_equal_candidates_no_more_than_the_stated_share_is_promoted() -> None:
     for apart in (0.04, 0.1):
         found = simulated(Setting(rows=2000, apart=apart, gain=0.0))

@@ -119,6 +119,13 @@ def test_rows_that_changed_since_the_version_was_trained_are_refused(
     tracking.tag(run_id, {"graft.hashes": recorded})
 
 
+def test_where_the_gate_freezes_other_test_rows_nothing_is_trained(at_home: Path, graft: Graft) -> None:
+    told = graft("finetune", "digits_scratch", *IMAGE, "model=frozen", "gate.test_rows=0123")
+    assert told.code == 2
+    assert "freezes the test rows 0123" in told.err
+    assert tracking.client().get_experiment_by_name("frozen") is None
+
+
 def test_an_alias_moved_by_hand_is_told_by_the_ledger(at_home: Path, graft: Graft) -> None:
     own = champion()
     tracking.client().set_registered_model_alias(MODEL, "champion", str(3 - own))
