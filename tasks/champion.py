@@ -30,19 +30,23 @@ def settle(candidate: Registered, verdict: Verdict, because: str = "") -> Verdic
         verdict: the gate's.
         because: a person's reason, if one asked for it.
     """
-    tracking.keep(candidate.run_id, VERDICT, verdict.model_dump(mode="json"))
-    registry.describe(
-        candidate, {"graft.verdict": verdict.decision, "graft.reasons": " ".join(verdict.reasons)[:LONGEST]}
-    )
-    if verdict.passed:
-        try:
-            move(candidate, verdict.against, "promoted", because or verdict.reasons[0], verdict)
-        except Overtaken as error:
-            late = Reason(about="champion", outcome="open", told=str(error))
-            return verdict.model_copy(update={"judged": (*verdict.judged, late)})
-    else:
+    _keep(candidate, verdict)
+    if not verdict.passed:
         _note(candidate, verdict, because)
+        return verdict
+    try:
+        move(candidate, verdict.against, "promoted", because or verdict.reasons[0], verdict)
+    except Overtaken as error:
+        late = Reason(about="champion", outcome="open", told=str(error))
+        verdict = verdict.model_copy(update={"judged": (*verdict.judged, late)})
+        _keep(candidate, verdict)
     return verdict
+
+
+def _keep(candidate: Registered, verdict: Verdict) -> None:
+    tracking.keep(candidate.run_id, VERDICT, verdict.model_dump(mode="json"))
+    told = {"graft.verdict": verdict.decision, "graft.reasons": " ".join(verdict.reasons)[:LONGEST]}
+    registry.describe(candidate, told)
 
 
 def kept_verdict(run_id: str) -> Verdict | None:

@@ -116,6 +116,7 @@ def test_a_verdict_against_a_champion_that_is_gone_moves_nothing_and_says_so(mod
 
     assert (model.held, late.decision) == (2, "HOLD")
     assert "changed from 1 to 2 meanwhile" in late.reasons[0]
+    assert champion.kept_verdict(three.run_id) == late
     assert model.told[-1] == ("refused", 3, 2, 2)
 
 
