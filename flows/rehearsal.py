@@ -55,9 +55,9 @@ def main(order: Order) -> "Tried":
     from flows import report  # noqa: F401  what a fine-tune imports, so that memory and seconds are a fine-tune's
     from flows.check import passed
     from flows.finetune import workspace
-    from tasks import runtime, tracking
+    from tasks import memory, runtime, tracking
     from tasks.evaluate import evaluate
-    from tasks.planning import forecast, memory
+    from tasks.planning import forecast
     from tasks.prepare import prepare
     from tasks.recipe import Recipe
     from tasks.register import promote, register
