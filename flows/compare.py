@@ -25,8 +25,8 @@ from tasks.register import model_folder
 from tasks.results import Latency
 from tasks.screen import say
 
-WIDE = 190  # characters of a line in a file
-SPARE = {"seeds", "p", "outside head", "head", "memory MB"}  # columns that a narrow terminal leaves to the page
+WIDE = 165  # characters of a line in a file
+SPARE = {"seeds", "p", "trained + head", "memory MB"}  # columns that a narrow terminal leaves to the page
 TIMED = 50  # test rows that the models are timed with
 COLORS = {"best": "bold", "worse": "red", "as good": "green", "open": "", "failed": "red"}
 

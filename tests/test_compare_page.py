@@ -100,8 +100,8 @@ def test_the_table_says_score_difference_and_costs() -> None:
     assert (good["to the best"], good["p"], good["judged"]) == ("-", "-", "best")
     assert odd["to the best"].startswith("-15.0 (-1")
     assert (odd["p"], odd["judged"], odd["seconds"]) == ("< 0.001", "worse", "2")
-    assert (good["outside head"], good["head"], good["trained"]) == ("900", "100", "1 %")
-    assert (good["memory MB"], good["disk MB"], good["ms p50 / p95"]) == ("500", "2.0 (0.1)", "1.0 / 2.0")
+    assert (good["trained + head"], good["of all"]) == ("900 + 100", "1 %")
+    assert (good["memory MB"], good["disk MB"], good["ms p50 / p95"]) == ("500", "2 (0.1)", "1.0 / 2.0")
     assert (none["judged"], none["seeds"], none["accuracy"]) == ("failed", "0 of 2", "-")
 
 

@@ -14,7 +14,7 @@ from tasks.comparison.table import Comparison, Line
 NONE = "-"
 CAPTIONS = {
     "scores": "Score of each method, with its 95 % interval over seeds and test rows",
-    "cost": "Seconds of training against score; what lies on the line is beaten by nothing in both",
+    "cost": "Seconds of training against score. On the dashed line: nothing else is as cheap and better",
     "learning": "Learning curves: mean over the seeds, shaded from the lowest to the highest",
     "rows": "Score against training rows, with 95 % intervals",
 }
@@ -35,12 +35,11 @@ def _row(line: Line, comparison: Comparison, several: bool) -> dict[str, str]:
         "to the best": words.signed(line.apart),
         "p": NONE if line.p is None else "< 0.001" if line.p < 0.001 else f"{line.p:.3f}",
         "judged": line.standing,
-        "outside head": f"{costs.outside:,}" if costs else NONE,
-        "head": f"{costs.head:,}" if costs else NONE,
-        "trained": words.share(costs.share) if costs else NONE,
+        "trained + head": f"{costs.outside:,} + {costs.head:,}" if costs else NONE,
+        "of all": words.share(costs.share) if costs else NONE,
         "seconds": f"{costs.seconds:.3g}" if costs else NONE,
         "memory MB": f"{costs.memory:,.0f}" if costs and costs.memory else NONE,
-        "disk MB": f"{costs.disk:.1f} ({costs.disk_trained:.1f})" if costs else NONE,
+        "disk MB": f"{costs.disk:.3g} ({costs.disk_trained:.2g})" if costs else NONE,
         "ms p50 / p95": f"{latency.p50:.1f} / {latency.p95:.1f}" if latency else NONE,
     }
     return told

@@ -12,7 +12,7 @@ from tasks import plots
 from tasks.comparison.table import Comparison, Line
 
 INK = "#010203"  # stands for the page's own colour
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito: told apart by all
+COLORS = ("#2a86c8", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#8c7ae6")  # after Okabe and Ito: told apart by all
 MARKS = "osD^vP"
 STYLE: Any = {
     "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK, "xtick.color": INK, "ytick.color": INK,
@@ -87,7 +87,7 @@ def _cost(comparison: Comparison, looks: Looks) -> str:
     seconds = [line.costs.seconds for line in lines if line.costs]
     best = front(seconds, values)
     axes.plot([seconds[place] for place in best], [values[place] for place in best], "--", color=INK, alpha=0.6,
-              label="Pareto front: nothing is cheaper and as good")  # fmt: skip
+              label="Pareto front")  # fmt: skip
     for place, line in enumerate(lines):
         axes.errorbar(
             seconds[place], values[place], yerr=errors[:, [place]], capsize=3, markersize=8, label=line.method,
