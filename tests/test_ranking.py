@@ -34,8 +34,7 @@ def ran(
 
 
 def ranked(*runs: Ran, metric: str = "accuracy", rows: int = ROWS, margin: float = 2.0) -> tuple[Line, ...]:
-    names = list(dict.fromkeys(run.method for run in runs))
-    return lines_of(metric, TRUTH[:rows], names, runs, 2, margin, {"good": Latency(p50=1, p95=2)})
+    return lines_of(metric, TRUTH[:rows], runs, 2, margin, {"good": Latency(p50=1, p95=2)})
 
 
 def made(*lines: Line, rows: int = ROWS, **given: object) -> Comparison:
@@ -155,11 +154,19 @@ def test_without_any_result_there_is_no_claim() -> None:
     assert nothing.numbers == {}
 
 
-def test_the_answer_is_of_the_most_rows_and_the_lines_say_how_many() -> None:
+def test_where_all_with_the_most_rows_failed_the_answer_is_of_the_next_and_says_so() -> None:
+    few = [line.model_copy(update={"limit": 50, "rows": 50}) for line in two(range(50), range(200))]
+    comparison = made(failed("good", None, 160, 2), failed("other", None, 160, 2), *few)
+
+    assert words.answer(comparison).startswith("With 50 training rows, good has the highest accuracy, 95.0 (")
+    assert "Not all seeds are done: good and other." in words.notes(comparison)
+
+
+def test_the_answer_is_of_the_most_rows_and_says_how_many() -> None:
     few = [line.model_copy(update={"limit": 50, "rows": 50}) for line in two(range(300), range(400))]
     comparison = made(*two(range(50), range(200)), *few)
 
-    assert "95.0" in words.answer(comparison)
-    assert words.lines(comparison)[2].startswith("With 50 training rows: good has the highest accuracy: 70.0")
+    assert words.answer(comparison).startswith("With 160 training rows, good has the highest accuracy, 95.0 (")
+    assert [line.split()[0] for line in words.lines(comparison)] == ["good", "other"], "the table has the others"
     assert comparison.numbers["other/50/accuracy/value"] == pytest.approx(0.6)
     assert comparison.numbers["good/all/latency_p95_ms"] == 2

@@ -29,25 +29,25 @@ class Ran:
 def lines_of(
     metric: str,
     truth: Truth,
-    methods: Sequence[str],
     runs: Sequence[Ran],
     wanted: int,
     margin: float,
     latencies: Mapping[str, Latency],
 ) -> tuple[Line, ...]:
-    """The ranked lines of all methods with one number of training rows.
+    """The ranked lines of all methods that have a finished child, with one number of training rows.
 
     Args:
         metric: a score of `tasks.metrics`.
         truth: [N] class indices or numbers, or [N, K] labels of 0 and 1.
-        methods: in the order in which those without a result are listed.
         runs: the finished children.
         wanted: how many seeds each was asked for.
         margin: within how many points two methods count as equally good.
         latencies: by method.
     """
-    own = {name: {run.seed: run for run in runs if run.method == name} for name in methods}
-    scores = {name: _score(metric, truth, done) for name, done in own.items() if done}
+    own: dict[str, dict[int, Ran]] = {}
+    for run in runs:
+        own.setdefault(run.method, {})[run.seed] = run
+    scores = {name: over_seeds(metric, truth, [run.answers for run in done.values()]) for name, done in own.items()}
     order = sorted(scores, key=lambda name: -scores[name].value)
     lines = []
     for name in order:
@@ -80,10 +80,6 @@ def failed(method: str, limit: int | None, rows: int, wanted: int) -> Line:
     return Line(method=method, limit=limit, rows=rows, seeds=0, wanted=wanted, standing="failed")
 
 
-def _score(metric: str, truth: Truth, done: Mapping[int, Ran]) -> Estimate:
-    return over_seeds(metric, truth, [run.answers for run in done.values()])
-
-
 def _against(
     metric: str, truth: Truth, lines: Sequence[Line], own: Mapping[str, Mapping[int, Ran]], margin: float
 ) -> tuple[Line, ...]:
@@ -96,10 +92,8 @@ def _against(
         votes = [split_votes(truth, *pair) for pair in zip(ours, theirs, strict=True)] if metric in SHARES else []
         p = combined([mcnemar(*vote) for vote in votes]) if votes else None
         found.append(line.model_copy(update={"apart": apart, "paired": len(seeds), "p": p}))
-    known = [line for line in found if line.p is not None]
-    raised = dict(
-        zip((line.method for line in known), holm([line.p for line in known if line.p is not None]), strict=True)
-    )
+    known = {line.method: line.p for line in found if line.p is not None}
+    raised = dict(zip(known, holm([*known.values()]), strict=True))
     found = [line.model_copy(update={"p": raised.get(line.method)}) for line in found]
     return tuple(line.model_copy(update={"standing": standing(line, margin)}) for line in found)
 

@@ -49,10 +49,9 @@ def ranked(
     for limit in reversed(dict.fromkeys(child.limit for child in children)):
         own = [run for run in runs if run.limit == limit]
         methods = list(dict.fromkeys(child.method for child in children))
-        scored = [name for name in methods if any(run.method == name for run in own)]
         wanted, rows = len(compared.seeds), trained_on(data[limit, compared.seeds[0]])
-        lines += lines_of(first.dataset.scored[0], truth, scored, own, wanted, compared.margin, latencies)
-        lines += [failed(name, limit, rows, wanted) for name in methods if name not in scored]
+        lines += lines_of(first.dataset.scored[0], truth, own, wanted, compared.margin, latencies)
+        lines += [failed(name, limit, rows, wanted) for name in methods if name not in {run.method for run in own}]
     return Comparison(
         title=compared.title, metric=first.dataset.scored[0], margin=compared.margin, test_rows=len(truth),
         overlap=pretraining_overlap(first.backbone, first.dataset, any(c.recipe.method.pretrained for c in children)),

@@ -81,8 +81,9 @@ class Comparison(Frozen):
 
     @property
     def top(self) -> tuple[Line, ...]:
-        """The scored lines with the most training rows."""
-        return tuple(line for line in self.groups[0] if line.score)
+        """The scored lines with the most training rows of which one is scored."""
+        scored = [tuple(line for line in group if line.score) for group in self.groups]
+        return next(filter(None, scored), ())
 
     @property
     def numbers(self) -> dict[str, float]:

@@ -5,23 +5,27 @@ from tasks.paired import Estimate
 
 
 def answer(comparison: Comparison) -> str:
-    """The answer in one or two sentences, of the lines with the most training rows."""
+    """The answer in one sentence, of the lines with the most training rows."""
     if not comparison.top:
         return "No run is finished, so there is nothing to compare."
-    best, *others = comparison.top
+    place = f"With {comparison.top[0].rows:,} training rows, " if len(comparison.groups) > 1 else ""
+    return place + _answer(comparison, *comparison.top)
+
+
+def _answer(comparison: Comparison, best: Line, *others: Line) -> str:
     good = [line for line in others if line.standing == "as good"]
     if good:
-        return against(
-            min(good, key=lambda line: line.costs.outside + line.costs.head if line.costs else 0), comparison
-        )
-    equal = [line.method for line in others if line.standing == "open"]
-    if equal:
-        return (
-            f"{best.method} has the highest {comparison.metric}, {score(best)}, but {_listed(equal)} cannot be told "
-            f"apart from it with {_evidence(comparison, others)}."
-        )
+        return against(min(good, key=_trained), comparison)
     told = f"{best.method} has the highest {comparison.metric}, {score(best)}"
+    equal = [line for line in others if line.standing == "open"]
+    if equal:
+        names = _listed([line.method for line in equal])
+        return f"{told}, but {names} cannot be told apart from it with {_evidence(comparison, equal)}."
     return f"{told}: better than {_listed([line.method for line in others])}." if others else f"{told}."
+
+
+def _trained(line: Line) -> int:
+    return line.costs.outside + line.costs.head if line.costs else 0
 
 
 def against(line: Line, comparison: Comparison) -> str:
@@ -40,17 +44,16 @@ def against(line: Line, comparison: Comparison) -> str:
 
 
 def lines(comparison: Comparison) -> list[str]:
-    """A sentence for each line, those with the most training rows first."""
+    """A sentence for each line with as many training rows as the answer speaks of."""
     told = []
-    for group in comparison.groups:
-        place = f"With {group[0].rows:,} training rows: " if len(comparison.groups) > 1 else ""
-        for line in group:
-            if line.score is None:
-                told.append(f"{place}{line.method} has no finished run.")
-            elif line.standing == "best":
-                told.append(f"{place}{line.method} has the highest {comparison.metric}: {score(line)}.")
-            else:
-                told.append(place + against(line, comparison))
+    limit = (comparison.top or comparison.lines)[0].limit
+    for line in (line for line in comparison.lines if line.limit == limit):
+        if line.score is None:
+            told.append(f"{line.method} has no finished run.")
+        elif line.standing == "best":
+            told.append(f"{line.method} has the highest {comparison.metric}: {score(line)}.")
+        else:
+            told.append(against(line, comparison))
     return told
 
 
@@ -58,7 +61,7 @@ def notes(comparison: Comparison) -> list[str]:
     """What must be said with the table."""
     scored = [line for line in comparison.lines if line.score]
     told = []
-    if any(line.seeds == 1 for line in scored):
+    if any(line.seeds == 1 or line.paired == 1 for line in scored):
         told.append("One seed: the interval holds the chance of the test rows alone, not that of the training.")
     if short := [line.method for line in comparison.lines if line.seeds < line.wanted]:
         told.append(f"Not all seeds are done: {_listed(list(dict.fromkeys(short)))}.")
