@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from flows import comparing
 from flows.platform import commands
 from flows.quiet import hush
 from tasks.frozen import GraftError
@@ -272,6 +273,7 @@ def doctor() -> None:
     raise SystemExit(looking.main())
 
 
+app.registered_commands += comparing.app.registered_commands
 app.registered_commands += commands.app.registered_commands
 
 

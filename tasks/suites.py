@@ -1,18 +1,27 @@
 """A suite's run in MLflow and its children's. What is done stands there and nowhere else: a deleted run is not done."""
 
+from pathlib import Path
+
+from pydantic import Field
+
 from tasks import tracking
 from tasks.frozen import Frozen
 from tasks.recipe import Recipe
 
 PARENT = "mlflow.parentRunId"
 PREFIX = "test/"
+COSTS = ("weights/", "seconds/", "memory/", "size/")
 
 
 class Done(Frozen):
-    """A finished fine-tune: its run's id, and its metrics on the test rows by name, 0 to 1 (and `rows`)."""
+    """A finished fine-tune: its run's id, and its metrics on the test rows by name, 0 to 1 (and `rows`).
+
+    `costs`: weights, seconds, and bytes of memory and disk, by their names in MLflow.
+    """
 
     run_id: str
     metrics: dict[str, float]
+    costs: dict[str, float] = Field(default_factory=dict)
 
 
 def begin(suite: str, mark: str, title: str) -> str:
@@ -49,7 +58,21 @@ def link(run_id: str, parent: str) -> None:
         tracking.client().set_tag(run_id, PARENT, parent)
 
 
+def curve(run_id: str, name: str) -> tuple[float, ...]:
+    """A metric's values in the order of their steps."""
+    with tracking.explained():
+        found = tracking.client().get_metric_history(run_id, name)
+    return tuple(one.value for one in sorted(found, key=lambda one: one.step))
+
+
+def fetch(run_id: str, artifact: str, folder: Path) -> Path:
+    """An artifact of a run as a file in this folder."""
+    with tracking.explained():
+        return Path(tracking.client().download_artifacts(run_id, artifact, str(folder)))
+
+
 def _done(run: object) -> Done:
     info, data = run.info, run.data  # type: ignore[attr-defined]
     metrics = {name.removeprefix(PREFIX): value for name, value in data.metrics.items() if name.startswith(PREFIX)}
-    return Done(run_id=info.run_id, metrics=metrics)
+    costs = {name: value for name, value in data.metrics.items() if name.startswith(COSTS)}
+    return Done(run_id=info.run_id, metrics=metrics, costs=costs)

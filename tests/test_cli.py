@@ -28,6 +28,7 @@ COMMANDS = {
     "finetune": ["experiment", "method=full", "--json", "goes on where it was"],
     "reproduce": ["run", "--json", "name/version", "exit code 1", "goes on where it was"],
     "glue": ["--tasks", "--method", "--seeds", "--start-from-mnli", "goes on with what is missing"],
+    "compare": ["experiment", "--methods", "--seeds", "--limits", "--margin", "--json", "champion"],
     "submission": ["--out", "--fill", "leaderboard"],
     "predict": ["name", "--text", "--pair", "--image", "--file", "--out", "--version", "--json"],
     "quickstart": ["No network"],
