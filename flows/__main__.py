@@ -176,6 +176,28 @@ def predict(
 
 
 @app.command()
+def export(
+    name: Annotated[str, typer.Argument(help="a registered model (its champion), name/version, or an MLflow run's id")],
+    to: Annotated[Path, typer.Option(help="the folder to write, new or empty")],
+    version: Annotated[str | None, typer.Option(help="a version by number; the champion if not given")] = None,
+    form: Annotated[
+        Literal["adapter", "merged"],
+        typer.Option(help="`merged`: the whole network; `adapter`: a LoRA adapter with its head, for peft"),
+    ] = "merged",
+) -> None:
+    """Write a registered model to a folder that transformers, timm or peft load without Graft.
+
+    It is there only after a fresh process loaded it by these libraries and it answered as the model does.
+    """
+    from flows.quiet import hush_bars
+
+    hush_bars()
+    from flows import export as writing
+
+    writing.export(name, version, form, to)
+
+
+@app.command()
 def submission(
     runs: Annotated[
         list[str],

@@ -174,6 +174,15 @@ def model_folder(ref: str) -> Path:
     Raises:
         GraftError: there is none; the error lists the registered models.
     """
+    return _downloaded(registered(ref))
+
+
+def registered(ref: str) -> Registered:
+    """The version that a person means by `name` (its champion), `name/3` or a run's id.
+
+    Raises:
+        GraftError: there is none; the error lists the registered models.
+    """
     name, _, number = ref.partition("/")
     client = tracking.client()
     with tracking.explained():
@@ -189,7 +198,9 @@ def model_folder(ref: str) -> Path:
             f"{ref!r} is no registered model with a champion, no version of one (name/3), and no run with one in "
             f"{runtime.tracking_uri()}. Models there: {', '.join(known) or 'none yet'}."
         )
-    return _downloaded(found[0])
+    version = int(found[0].version)
+    uri = f"models:/{found[0].name}/{version}"
+    return Registered(name=found[0].name, version=version, uri=uri, run_id=found[0].run_id)
 
 
 def run_of(ref: str) -> str:
