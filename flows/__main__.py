@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from flows import comparing
+from flows import models
 from flows.platform import commands
 from flows.quiet import hush
 from tasks.frozen import GraftError
@@ -114,23 +114,6 @@ def finetune(experiment: Experiment, overrides: Overrides = None, json: Json = F
 
 
 @app.command()
-def reproduce(
-    run: Annotated[str, typer.Argument(help="an MLflow run's id, or name/version of what it registered")],
-    json: Json = False,
-) -> None:
-    """Train a finished run again from what it recorded: equal, within seed noise, or different (exit code 1), and why.
-
-    Nothing is registered and no alias moves. Stopped at any moment, the same command goes on where it was.
-    """
-    from flows.quiet import hush_bars
-
-    hush_bars()
-    from flows import reproduce as again
-
-    raise SystemExit(again.main(run, json))
-
-
-@app.command()
 def plan(experiment: Experiment, overrides: Overrides = None, json: Json = False) -> None:
     """Try a run out and tell what all of it will take: seconds, memory, disk, the batch size that fits, what trains.
 
@@ -175,6 +158,38 @@ def glue(
 
 
 @app.command()
+def compare(
+    experiment: Experiment,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="changes to every recipe, such as `schedule.epochs=1 dataset.limit=200`")
+    ] = None,
+    methods: Annotated[
+        str, typer.Option(help="names from `graft list` with commas, or paths ending in .yaml")
+    ] = "scratch,linear_probe,bitfit,lora,full",
+    seeds: Annotated[str, typer.Option(help="whole numbers with commas")] = "0,1,2",
+    limits: Annotated[
+        str | None, typer.Option(help="numbers of training rows with commas, such as 50,200,1000,all")
+    ] = None,
+    margin: Annotated[float, typer.Option(help="points within which two methods count as equally good")] = 2.0,
+    json: Json = False,
+) -> None:
+    """Compare methods on one experiment: a ranked table, a page with pictures, and an answer in plain words.
+
+    Scores with intervals over seeds and rows, paired differences, weights, seconds, memory, disk, milliseconds. No
+    champion is replaced. What is done is not done again: the same command goes on with what is missing. Exit code 1
+    if a run failed.
+    """
+    from flows.quiet import hush_bars
+    from tasks.comparison.asked import asked
+
+    compared = asked(experiment, methods, seeds, limits, margin, overrides or [])
+    hush_bars()
+    from flows import compare as running
+
+    raise SystemExit(running.main(compared, json))
+
+
+@app.command()
 def predict(
     name: Annotated[str, typer.Argument(help="a registered model, e.g. tickets")],
     text: Annotated[list[str] | None, typer.Option(help="a text; may be given several times")] = None,
@@ -191,52 +206,6 @@ def predict(
     from flows import predict as asking
 
     asking.predict(name, asking.table(text, pair, image, file), out, version, json)
-
-
-@app.command()
-def promote(
-    name: Annotated[str, typer.Argument(help="a registered model, e.g. tickets")],
-    version: Annotated[int, typer.Argument(min=1, help="the version that shall become its champion")],
-    because: Annotated[str, typer.Option(help="your reason, for the ledger")],
-    gate: Annotated[
-        str, typer.Option(help="a gate from `graft list`; the one of the version's recipe if not given")
-    ] = "",
-    override: Annotated[bool, typer.Option("--override", help="do not ask the gate; the ledger says so")] = False,
-    json: Json = False,
-) -> None:
-    """Judge a version against the champion, now and on the same rows; crown it if the gate lets it pass.
-
-    Exit code 1 if it does not. Every reason is shown, and kept with the version and in the ledger.
-    """
-    from flows.quiet import hush_bars
-
-    hush_bars()
-    from flows import promote as judging
-
-    raise SystemExit(judging.ask(name, version, because, gate, override, json))
-
-
-@app.command()
-def rollback(
-    name: Annotated[str, typer.Argument(help="a registered model, e.g. tickets")],
-    to: Annotated[int, typer.Option(min=0, help="a version; 0: the champion before the present one")] = 0,
-    because: Annotated[str, typer.Option(help="your reason, for the ledger")] = "",
-) -> None:
-    """Make the version the champion again that was it before. Given again, it goes one further back."""
-    from flows import promote as judging
-
-    judging.back(name, to, because)
-
-
-@app.command()
-def ledger(
-    name: Annotated[str, typer.Argument(help="a registered model, e.g. tickets")],
-    json: Json = False,
-) -> None:
-    """Who promoted, held, refused or rolled back which version, when and why."""
-    from flows import promote as judging
-
-    judging.show(name, json)
 
 
 @app.command()
@@ -273,7 +242,7 @@ def doctor() -> None:
     raise SystemExit(looking.main())
 
 
-app.registered_commands += comparing.app.registered_commands
+app.registered_commands += models.app.registered_commands
 app.registered_commands += commands.app.registered_commands
 
 

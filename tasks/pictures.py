@@ -2,6 +2,7 @@
 
 import io
 import struct
+from base64 import b64decode
 from typing import Literal
 
 import numpy as np
@@ -48,6 +49,27 @@ def check_picture(file: bytes) -> Image.Image:
         GraftError: as `open_picture` does.
     """
     return open_picture(file, 3)
+
+
+def picture_of(cell: str | bytes) -> bytes:
+    """A picture file's content, given as it is or in base64 (with or without line breaks).
+
+    Base64 may come as bytes too: MLflow's server decodes it in `dataframe_split` and `dataframe_records`, but not in
+    `inputs` and `instances`. No picture file is base64 all through.
+
+    Raises:
+        GraftError: a text, or what it decodes to, is no picture; quotes the text's beginning.
+    """
+    try:
+        content = b64decode("".join(cell.split()) if isinstance(cell, str) else cell, validate=True)
+        Image.open(io.BytesIO(content), formats=FORMATS)
+    except BROKEN as error:
+        if isinstance(cell, bytes):
+            return cell
+        raise GraftError(
+            f"{cell[:40]!r} is no picture in base64. Give a picture file's content, as bytes or as base64."
+        ) from error
+    return content
 
 
 def _upright(file: bytes) -> Image.Image:

@@ -84,7 +84,12 @@ def folder_of(version: Registered) -> Path:
 
 
 def model_folder(ref: str) -> Path:
-    """The saved model, on this machine's disk, that a person means by `name` (its champion), `name/3` or a run's id.
+    """The saved model of a version, on this machine's disk; `registered` says how it is named, and what is raised."""
+    return folder_of(registered(ref))
+
+
+def registered(ref: str) -> Registered:
+    """The version that a person means by `name` (its champion), `name/3` or a run's id.
 
     Raises:
         GraftError: there is none; the error lists the registered models.
@@ -104,7 +109,7 @@ def model_folder(ref: str) -> Path:
             f"{ref!r} is no registered model with a champion, no version of one (name/3), and no run with one in "
             f"{runtime.tracking_uri()}. Models there: {', '.join(known) or 'none yet'}."
         )
-    return folder_of(_registered(found[0]))
+    return _registered(found[0])
 
 
 def run_of(ref: str) -> str:

@@ -27,6 +27,11 @@ class Target(Frozen):
         """The width of the head."""
         return len(self.labels) if self.labels else 1
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each output is called in files that other programs read: its label, or `score` for a number."""
+        return self.labels or ("score",)
+
 
 class Prepared(Frozen):
     """The rows of a run in `folder`, each split a file that is read from disk as it is needed.

@@ -12,11 +12,15 @@ from tasks import saved
 from tasks.backbones.network import logits_of
 from tasks.frozen import GraftError
 from tasks.objective import answers, probabilities
+from tasks.pictures import picture_of
 from tasks.rows import inputs_of
 
 
 class Served(PythonModel):  # type: ignore[misc]
-    """A saved model behind `mlflow.pyfunc`: a table with `text` (and `text_pair`) or `image` in, answers out."""
+    """A saved model behind `mlflow.pyfunc`: a table with `text` (and `text_pair`) or `image` in, answers out.
+
+    An image is a file's content, as bytes or in base64.
+    """
 
     def load_context(self, context: Any) -> None:
         """Load the weights once."""
@@ -26,13 +30,15 @@ class Served(PythonModel):  # type: ignore[misc]
         """[N, K] logits of a table's rows.
 
         Raises:
-            GraftError: the table lacks an input column, or a cell is empty.
+            GraftError: the table lacks an input column, a cell is empty, or an image is none.
         """
         for name in self.model.recipe.dataset.inputs:
             if name not in table:
                 raise GraftError(f"The input has no column {name!r}. It has: {', '.join(map(str, table.columns))}.")
             if any(not isinstance(cell, str | bytes) or not cell.strip() for cell in table[name]):
                 raise GraftError(f"The column {name!r} has an empty cell. Fill it or leave the row out.")
+        if "image" in self.model.recipe.dataset.inputs:
+            table = table.assign(image=[picture_of(cell) for cell in table["image"]])
         return logits_of(self.model.network, inputs_of(table))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:

@@ -32,15 +32,22 @@ def verify(uri: str, work: Path, target: Target) -> None:
     Raises:
         GraftError: it does not load, or its logits (to 1e-5) or label names differ.
     """
-    command = [sys.executable, "-m", "tasks.verify", uri, str(work), target.model_dump_json()]
+    if wrong := elsewhere("tasks.verify", uri, str(work), target.model_dump_json()):
+        raise GraftError(f"The saved model failed its check and is not registered: {wrong}")
+
+
+def elsewhere(module: str, *words: str, hub: bool = False) -> str | None:
+    """Run one of Graft's modules in a new process that has no data and no GPU, and no hub unless `hub` says so.
+
+    Returns None if it ended well, else the last line that it said.
+    """
     with tempfile.TemporaryDirectory() as empty:
-        offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": empty, "GRAFT_DATA": empty, "CUDA_VISIBLE_DEVICES": ""}
-        environment = {**os.environ, **offline, "MLFLOW_TRACKING_URI": runtime.tracking_uri()}
-        environment["PYTHONPATH"] = str(Path(__file__).parents[1])
+        alone = {"GRAFT_DATA": empty, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(Path(__file__).parents[1])}
+        alone |= {} if hub else {"HF_HUB_OFFLINE": "1", "HF_HOME": empty}
+        environment = {**os.environ, **alone, "MLFLOW_TRACKING_URI": runtime.tracking_uri()}
+        command = [sys.executable, "-m", module, *words]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        raise GraftError(f"The saved model failed its check and is not registered: {reason}")
+    return None if done.returncode == 0 else (done.stderr.strip().splitlines() or ["no output"])[-1]
 
 
 def load(uri: str) -> Any:

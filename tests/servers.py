@@ -20,6 +20,7 @@ from flows.quiet import SETTINGS
 SETTINGS_FILE = Path(__file__).parents[1] / "mlflow" / "server.env"
 PREFECT = ("prefect", "server", "start")
 MLFLOW = ("mlflow", "--env-file", str(SETTINGS_FILE), "server", "--workers", "1")
+SCORING = ("mlflow", "models", "serve", "--env-manager", "local", "--workers", "1")
 HEALTH = {"prefect": "/api/health", "mlflow": "/health"}
 
 
@@ -34,7 +35,7 @@ def free_port() -> int:
 def serving(
     server: Sequence[str], folder: Path, *words: str, environment: Mapping[str, str] | None = None, port: int = 0
 ) -> Iterator[str]:
-    """`PREFECT` or `MLFLOW` with its log in a folder; gives its address, and ends it. `port` 0: a free one."""
+    """`PREFECT`, `MLFLOW` or `SCORING`, its log in a folder; gives its address, and ends it. `port` 0: a free one."""
     port = port or free_port()
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", *server, "--host", "127.0.0.1", "--port", str(port), *words]

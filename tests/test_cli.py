@@ -31,6 +31,7 @@ COMMANDS = {
     "compare": ["experiment", "--methods", "--seeds", "--limits", "--margin", "--json", "champion"],
     "submission": ["--out", "--fill", "leaderboard"],
     "predict": ["name", "--text", "--pair", "--image", "--file", "--out", "--version", "--json"],
+    "export": ["name", "--to", "--version", "--form", "adapter", "merged"],
     "quickstart": ["No network"],
     "doctor": ["next step"],
 }

@@ -142,12 +142,11 @@ def _config(place: str, options: dict[str, Any], target: Target, tokenizer: Any)
     if tokenizer.pad_token is None:
         raise GraftError(f"The tokenizer of {place} has neither a pad nor an end token. Choose another backbone.")
     tokenizer.padding_side = "right"
-    names = target.labels or ("score",)
     config = AutoConfig.from_pretrained(
         place,
         num_labels=target.outputs,
-        id2label=dict(enumerate(names)),
-        label2id={name: index for index, name in enumerate(names)},
+        id2label=dict(enumerate(target.names)),
+        label2id={name: index for index, name in enumerate(target.names)},
         problem_type=PROBLEMS[target.kind],
         **options,
     )
