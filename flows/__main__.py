@@ -8,6 +8,7 @@ import typer
 
 from flows.platform import commands
 from flows.quiet import hush
+from flows.serving import commands as serving
 from tasks.frozen import GraftError
 
 app = typer.Typer(
@@ -255,7 +256,7 @@ def doctor() -> None:
     raise SystemExit(looking.main())
 
 
-app.registered_commands += commands.app.registered_commands
+app.registered_commands += serving.app.registered_commands + commands.app.registered_commands
 
 
 def main() -> None:
