@@ -29,6 +29,7 @@ COMMANDS = {
     "glue": ["--tasks", "--method", "--seeds", "--start-from-mnli", "goes on with what is missing"],
     "submission": ["--out", "--fill", "leaderboard"],
     "predict": ["name", "--text", "--pair", "--image", "--file", "--out", "--version", "--json"],
+    "serve": ["names", "--version", "--host", "--port", "--batch", "--wait-ms", "--reload-seconds", "GRAFT_AUTH"],
     "quickstart": ["No network"],
     "doctor": ["next step"],
 }

@@ -3,7 +3,9 @@
 import base64
 import http.client
 import itertools
+import json
 import logging
+import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +19,8 @@ from made import Graft, Made
 from stock import TEXTS, Stock, alone, apart, listening, texts
 
 from flows.platform.ports import bound
+from flows.serving import service
+from flows.serving.pages import curl
 from tasks import registry
 from tasks.prepare import rows_of
 from tasks.results import Target
@@ -32,7 +36,7 @@ ALL = ["tickets", "digits", "adapted", "numbers", "colours"]
 @pytest.fixture
 def roster(stock: Stock, batches: Batches) -> Roster:
     """Two models, `mails` and `moods`; all of one trunk."""
-    made = Roster([stock.versions("mails")[0].name, stock.versions("moods")[0].name], batches)
+    made = Roster([stock.versions("mails")[0].name, stock.versions("moods", 1)[0].name], batches)
     made.load()
     return made
 
@@ -102,6 +106,19 @@ def test_a_body_that_does_not_say_its_size_is_refused_before_its_end(client: htt
         wire.send(b"10000\r\n" + b" " * 2**16 + b"\r\n")
     given = wire.getresponse()
     assert (given.status, b"more than 1 MiB" in given.read()) == (413, True)
+    wire.close()
+
+
+def test_a_body_that_does_not_come_keeps_no_place(
+    client: httpx.Client, stock: Stock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "SECONDS", 0.2)
+    wire = http.client.HTTPConnection(client.base_url.host, client.base_url.port, timeout=30)
+    wire.putrequest("POST", f"/predict/{stock.name('mails')}")
+    wire.putheader("Content-Length", "100")
+    wire.endheaders(b"{")
+    given = wire.getresponse()
+    assert (given.status, b"did not come within 0.2 seconds" in given.read()) == (408, True)
     wire.close()
 
 
@@ -198,6 +215,22 @@ def test_with_a_password_only_a_bare_health_is_open(roster: Roster, batches: Bat
         assert len(client.get("/health", auth=(user, password)).json()["models"]) == 2
 
 
+def test_who_hangs_up_leaves_no_error_behind(
+    client: httpx.Client, stock: Stock, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = f"/predict/{stock.name('mails')}"
+    with pytest.raises(httpx.ReadTimeout):
+        client.post(path, json=texts("a"), timeout=0.1)
+    wire = http.client.HTTPConnection(client.base_url.host, client.base_url.port, timeout=30)
+    wire.putrequest("POST", path)
+    wire.putheader("Content-Length", "100")
+    wire.endheaders(b"{")
+    wire.close()
+    assert client.post(path, json=texts("a")).status_code == 200
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING and "graft" in record.name]
+    assert "Traceback" not in caplog.text
+
+
 def test_where_too_much_waits_callers_are_told_to_come_again(roster: Roster, stock: Stock) -> None:
     slow = Batches(8, 2.0, waiting=4)
     path = f"/predict/{stock.name('mails')}"
@@ -261,3 +294,15 @@ def test_serve_explains_what_it_cannot_begin(graft: Graft, stock: Stock, monkeyp
     taken.close()
     monkeypatch.setenv("GRAFT_AUTH", "ada:short")
     assert "12 characters or more" in graft("serve", mails, "--host", "0.0.0.0").err
+
+
+def test_the_line_to_try_is_one_that_a_shell_takes(client: httpx.Client, stock: Stock, tmp_path: Path) -> None:
+    address = str(client.base_url).rstrip("/")
+    line = curl(address, stock.name("mails"), ("text",), locked=False)
+    told = subprocess.run(["sh", "-c", f"{line} -s"], capture_output=True, text=True, check=True).stdout
+    assert json.loads(told)["answers"][0]["label"] in ("bad", "good")
+    (tmp_path / "FILE").write_bytes(b"picture" * 100_000)
+    line = curl(address, stock.name("mails"), ("image",), locked=False)
+    told = subprocess.run(["sh", "-c", f"{line} -s"], capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+    assert json.loads(told) == {"error": f"Row 0: model '{stock.name('mails')}' takes text, but image is given."}
+    assert "-u USER:PASSWORD http" in curl(address, "mails", ("text",), locked=True)

@@ -14,7 +14,7 @@ ENDPOINTS = f"""
   GET  /metrics       numbers for Prometheus
   GET  /openapi.json  these endpoints for programs
 """
-SAMPLES = {"text": "my parcel never came", "text_pair": "it was never sent", "image": "'$(base64 < FILE)'"}
+SAMPLES = {"text": "my parcel never came", "text_pair": "it was never sent", "image": "%s"}
 ROWS_SCHEMA = {"type": "array", "minItems": 1, "maxItems": ROWS, "items": Row.model_json_schema()}
 BODY_SCHEMA = {"type": "object", "required": ["rows"], "properties": {"rows": ROWS_SCHEMA}}
 ANSWER = {
@@ -45,8 +45,10 @@ def front(roster: Roster) -> str:
 def curl(address: str, name: str, inputs: tuple[str, ...], locked: bool) -> str:
     """A command that asks a model something."""
     row = ", ".join(f'"{field}": "{SAMPLES[field]}"' for field in inputs)
-    user = "-u USER:PASSWORD " if locked else ""
-    return f"""curl {user}{address}/predict/{quote(name)} -d '{{"rows": [{{{row}}}]}}'"""
+    body, asking = f"'{{\"rows\": [{{{row}}}]}}'", "curl -u USER:PASSWORD" if locked else "curl"
+    if "image" in inputs:  # by a pipe: a picture is longer than an argument may be
+        return f"""printf {body} "$(base64 < FILE | tr -d '\\n')" | {asking} {address}/predict/{quote(name)} -d @-"""
+    return f"{asking} {address}/predict/{quote(name)} -d {body}"
 
 
 def state(name: str, place: Place) -> dict[str, Any]:

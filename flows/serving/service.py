@@ -16,6 +16,7 @@ from tasks.serving.roster import Roster
 
 INSIDE = 256  # requests at once; more are told to come again
 READERS = 2  # threads that read bodies and look at pictures: each may hold a large one
+SECONDS = 30.0  # in which a body must have come
 AGAIN = {"Retry-After": "1"}
 
 
@@ -41,8 +42,8 @@ class Service:
         """What one version, the one that holds the name as the request comes, answers to all of its rows.
 
         Raises:
-            HTTPException: no such model (404), the body is too large (413) or cannot be used (422), or too much
-                waits (503).
+            HTTPException: no such model (404), the body does not come (408), is too large (413) or cannot be used
+                (422), or too much waits (503).
         """
         model = self._held(name)
         request.state.model = name
@@ -50,7 +51,11 @@ class Service:
             raise HTTPException(503, f"{INSIDE} requests are under way. Ask again in a second.", AGAIN)
         self._inside += 1
         try:
-            answers = await self._answers(model, await _body(request, self.most))
+            async with asyncio.timeout(SECONDS):
+                body = await _body(request, self.most)
+            answers = await self._answers(model, body)
+        except TimeoutError as error:
+            raise HTTPException(408, f"The body did not come within {SECONDS:g} seconds. Send it again.") from error
         except Full as error:
             raise HTTPException(503, str(error), AGAIN) from error
         except GraftError as error:
