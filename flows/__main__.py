@@ -190,25 +190,6 @@ def compare(
 
 
 @app.command()
-def predict(
-    name: Annotated[str, typer.Argument(help="a registered model, e.g. tickets")],
-    text: Annotated[list[str] | None, typer.Option(help="a text; may be given several times")] = None,
-    pair: Annotated[list[str] | None, typer.Option(help="the second text of a pair, one for each --text")] = None,
-    image: Annotated[list[Path] | None, typer.Option(help="a picture's file; may be given several times")] = None,
-    file: Annotated[
-        Path | None, typer.Option(help="a CSV with the columns text (and text_pair) or image (paths)")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="write the answers to this CSV instead of the terminal")] = None,
-    version: Annotated[str | None, typer.Option(help="a version by number; the champion if not given")] = None,
-    json: Json = False,
-) -> None:
-    """Ask a registered model: the champion, or a version."""
-    from flows import predict as asking
-
-    asking.predict(name, asking.table(text, pair, image, file), out, version, json)
-
-
-@app.command()
 def submission(
     runs: Annotated[
         list[str],
@@ -242,8 +223,7 @@ def doctor() -> None:
     raise SystemExit(looking.main())
 
 
-app.registered_commands += models.app.registered_commands
-app.registered_commands += commands.app.registered_commands
+app.registered_commands += models.app.registered_commands + commands.app.registered_commands
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The commands about registered models: `promote`, `rollback`, `ledger`, `reproduce`, `export`."""
+"""The commands about registered models: `predict`, `promote`, `rollback`, `ledger`, `reproduce`, `export`, `serve`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,6 +8,25 @@ import typer
 app = typer.Typer()
 
 Json = Annotated[bool, typer.Option("--json", help="end stdout with one JSON object; all else goes to stderr")]
+
+
+@app.command(rich_help_panel="Models")
+def predict(
+    name: Annotated[str, typer.Argument(help="a registered model, e.g. tickets")],
+    text: Annotated[list[str] | None, typer.Option(help="a text; may be given several times")] = None,
+    pair: Annotated[list[str] | None, typer.Option(help="the second text of a pair, one for each --text")] = None,
+    image: Annotated[list[Path] | None, typer.Option(help="a picture's file; may be given several times")] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="a CSV with the columns text (and text_pair) or image (paths)")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="write the answers to this CSV instead of the terminal")] = None,
+    version: Annotated[str | None, typer.Option(help="a version by number; the champion if not given")] = None,
+    json: Json = False,
+) -> None:
+    """Ask a registered model: the champion, or a version."""
+    from flows import predict as asking
+
+    asking.predict(name, asking.table(text, pair, image, file), out, version, json)
 
 
 @app.command(rich_help_panel="Models")
@@ -93,3 +112,30 @@ def export(
     from flows import export as writing
 
     writing.export(name, version, form, to)
+
+
+@app.command(rich_help_panel="Models")
+def serve(
+    names: Annotated[
+        list[str], typer.Argument(help="registered models: tickets for its champion, mails/3 for a version")
+    ],
+    version: Annotated[int, typer.Option(min=0, help="of the one model named; 0: its champion, followed")] = 0,
+    host: Annotated[
+        str, typer.Option(help="the address to listen on; another one needs GRAFT_AUTH=user:password")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any that is free")] = 8000,
+    batch: Annotated[int, typer.Option(min=1, max=1024, help="rows that go through a network at once, at most")] = 32,
+    wait_ms: Annotated[float, typer.Option(min=0, max=1000, help="how long a row waits for others")] = 5,
+    most_megabytes: Annotated[float, typer.Option(min=0.001, max=1024, help="of a request's body")] = 16,
+    reload_seconds: Annotated[float, typer.Option(min=0.1, help="between two looks at the champions")] = 5,
+) -> None:
+    """Answer over HTTP: registered models, with /health and /metrics; a new champion takes over without a pause.
+
+    With GRAFT_AUTH=user:password callers are asked for it. Ctrl-C answers what was asked, then ends.
+    """
+    from flows.quiet import hush_bars
+
+    hush_bars()
+    from flows import serve as serving
+
+    serving.serve(serving.refs(names, version), host, port, batch, wait_ms, most_megabytes, reload_seconds)

@@ -75,11 +75,11 @@ def champion_trained_on(name: str) -> tuple[str, int, str] | None:
     return found.tags.get("graft.fingerprint", ""), int(found.params["seed"]), found.tags.get("graft.hashes", "")
 
 
-def folder_of(version: Registered) -> Path:
-    """The saved model of a version, on this machine's disk."""
+def folder_of(version: Registered, into: Path | None = None) -> Path:
+    """The saved model of a version, on this machine's disk: a copy in the folder `into` if one is given."""
     mlflow.set_tracking_uri(runtime.tracking_uri())
     with tracking.explained():
-        place = mlflow.artifacts.download_artifacts(version.uri)
+        place = mlflow.artifacts.download_artifacts(version.uri, dst_path=str(into) if into else None)
     return Path(place) / "artifacts" / "model"
 
 
@@ -98,18 +98,18 @@ def registered(ref: str) -> Registered:
     client = tracking.client()
     with tracking.explained():
         known = sorted(model.name for model in client.search_registered_models())
-        found = []
+        versions = []
         if name in known:
             wanted = number or client.get_registered_model(name).aliases.get(CHAMPION)
-            found = [v for v in client.search_model_versions(f"name = '{name}'") if str(v.version) == str(wanted)]
+            versions = [v for v in client.search_model_versions(f"name = '{name}'") if str(v.version) == str(wanted)]
         elif re.fullmatch("[0-9a-f]{32}", ref):
-            found = client.search_model_versions(f"run_id = '{ref}'")
-    if not found:
+            versions = client.search_model_versions(f"run_id = '{ref}'")
+    if not versions:
         raise GraftError(
             f"{ref!r} is no registered model with a champion, no version of one (name/3), and no run with one in "
             f"{runtime.tracking_uri()}. Models there: {', '.join(known) or 'none yet'}."
         )
-    return _registered(found[0])
+    return _registered(versions[0])
 
 
 def run_of(ref: str) -> str:

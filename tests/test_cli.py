@@ -32,6 +32,7 @@ COMMANDS = {
     "submission": ["--out", "--fill", "leaderboard"],
     "predict": ["name", "--text", "--pair", "--image", "--file", "--out", "--version", "--json"],
     "export": ["name", "--to", "--version", "--form", "adapter", "merged"],
+    "serve": ["names", "--version", "--host", "--port", "--batch", "--wait-ms", "--reload-seconds", "GRAFT_AUTH"],
     "quickstart": ["No network"],
     "doctor": ["next step"],
 }

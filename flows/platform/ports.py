@@ -29,7 +29,14 @@ def port_of(host: str, name: str, asked: int | None, before: Platform | None) ->
 
 
 def _free(host: str, port: int) -> bool:
-    """Whether this machine can listen there.
+    probe = bound(host, port)
+    if probe:
+        probe.close()
+    return probe is not None
+
+
+def bound(host: str, port: int) -> socket.socket | None:
+    """A socket that has the port, and does not listen yet; None if another program has it.
 
     Raises:
         GraftError: the address is none of this machine's.
@@ -38,14 +45,15 @@ def _free(host: str, port: int) -> bool:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except (socket.gaierror, OverflowError) as error:
         raise GraftError(f"--host {host} with port {port} is no address: {error}.") from error
-    with socket.socket(family, kind) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(address)
-        except PermissionError as error:
+    probe = socket.socket(family, kind)
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        probe.bind(address)
+    except OSError as error:
+        probe.close()
+        if isinstance(error, PermissionError):
             raise GraftError(f"Port {port} is kept for the system. Use one above 1023.") from error
-        except OSError as error:
-            if error.errno == errno.EADDRNOTAVAIL:
-                raise GraftError(f"--host {host} is no address of this machine.") from error
-            return False
-    return True
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise GraftError(f"--host {host} is no address of this machine.") from error
+        return None
+    return probe

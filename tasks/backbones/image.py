@@ -37,7 +37,7 @@ class ImageNetwork(Network):
         self._moving: Transform = create_transform(**{**self.data_config, **self.augment}, is_training=True)
 
     def encode(self, rows: Rows, seeds: Sequence[int] | None = None) -> Batch:
-        images = [self._open(file) for file in rows["image"]]
+        images = map(self._open, rows["image"])  # one after the other: decoded, large ones fill the memory
         if seeds is None:
             return {"x": torch.stack([self._still(image) for image in images])}
         return {"x": torch.stack([self._drawn(image, seed) for image, seed in zip(images, seeds, strict=True)])}

@@ -1,0 +1,1 @@
+"""The HTTP server of `graft serve`: its endpoints, its numbers, its limits."""
