@@ -9,7 +9,7 @@ from tasks.datasets import Dataset
 from tasks.frozen import GraftError
 from tasks.methods import Full, Lora
 
-RECIPE = "name, about, model, dataset, backbone, method, schedule, gate, seed, start_from"
+RECIPE = "name, about, model, dataset, backbone, method, schedule, gate, crown, seed, start_from"
 LORA = "about, learning_rate, kind, rank, alpha, dropout, targets, layers, dora, rslora"
 METHODS = "bitfit, full, linear_probe, lora, lora_top3, scratch"
 EXPERIMENT = "experiments/tickets_lora.yaml: "
