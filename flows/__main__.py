@@ -180,10 +180,7 @@ def export(
     name: Annotated[str, typer.Argument(help="a registered model (its champion), name/version, or an MLflow run's id")],
     to: Annotated[Path, typer.Option(help="the folder to write, new or empty")],
     version: Annotated[str | None, typer.Option(help="a version by number; the champion if not given")] = None,
-    form: Annotated[
-        Literal["adapter", "merged"],
-        typer.Option(help="`merged`: the whole network; `adapter`: a LoRA adapter with its head, for peft"),
-    ] = "merged",
+    form: Annotated[Literal["adapter", "merged"], typer.Option(help="for peft, or the whole network")] = "merged",
 ) -> None:
     """Write a registered model to a folder that transformers, timm or peft load without Graft.
 

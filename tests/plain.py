@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-TEXTS = {".md", ".py", ".txt"}
+TEXTS = {".jinja", ".md", ".py", ".txt"}
 YAML = {"", ".yaml"}  # "": MLmodel and registered_model_meta
 
 

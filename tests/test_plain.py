@@ -15,6 +15,7 @@ PLAIN = {
     "a.json": b'{"a": [1, 2]}',
     "a.yaml": b"a: 1\n",
     "MLmodel": b"flavors: {}\n",
+    "chat_template.jinja": b"{% for message in messages %}{{ message }}{% endfor %}",
     "README.md": "# A page, ü\n".encode(),
     "requirements.txt": b"accelerate==1.0\ntorch==2.0\n",
 }
