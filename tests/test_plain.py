@@ -12,6 +12,7 @@ from safetensors.torch import save
 WEIGHTS = {"weight": torch.ones(3)}
 PLAIN = {
     "a.safetensors": save(WEIGHTS),
+    "none.safetensors": save({}),
     "a.json": b'{"a": [1, 2]}',
     "a.yaml": b"a: 1\n",
     "MLmodel": b"flavors: {}\n",
