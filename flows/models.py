@@ -99,7 +99,7 @@ def export(
     version: Annotated[str | None, typer.Option(help="a version by number; the champion if not given")] = None,
     form: Annotated[
         Literal["adapter", "merged"],
-        typer.Option(help="`merged`: the whole network; `adapter`: a LoRA adapter with its head, for peft"),
+        typer.Option(help="for peft, or the whole network"),
     ] = "merged",
 ) -> None:
     """Write a registered model to a folder that transformers, timm or peft load without Graft.

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 import pytest
@@ -88,6 +88,22 @@ def test_an_adapter_and_its_base_are_two_things(bench: Bench, tmp_path: Path) ->
     assert base.keys() == load_file(bench.zoo / "bert" / "model.safetensors").keys()
 
 
+@pytest.mark.parametrize("form", get_args(Form))
+@pytest.mark.parametrize("name", ["encoder", "gpt2"])
+def test_pairs_of_texts_are_read_as_pairs(bench: Bench, tmp_path: Path, name: str, form: Form) -> None:
+    model = saved.load(trained(bench, name, LORA))
+    texts = [text for text, _ in sentences(40)]
+    ones, twos = texts[:20], texts[20:]
+    wanted = logits_of(model.network, {"text": ones, "text_pair": twos})
+    alone = logits_of(model.network, {"text": ones})
+    fill(tmp_path / "out", model, SOURCE, form, 20)
+    ask = getattr(library_of(model.recipe, form), f"ask_{form}")
+    got, _ = ask(tmp_path / "out", {"text": ones, "text_pair": twos})
+
+    assert (wanted - alone).abs().max() > 0.01
+    assert (got - wanted).abs().max() <= TOLERANCE[form]
+
+
 @pytest.mark.parametrize("target", [SEVERAL, NUMBER])
 @pytest.mark.parametrize("name", ["encoder", "cnn"])
 def test_several_labels_and_a_number_are_taken_along(bench: Bench, tmp_path: Path, name: str, target: Target) -> None:
@@ -100,6 +116,8 @@ def test_several_labels_and_a_number_are_taken_along(bench: Bench, tmp_path: Pat
 
     assert (got - wanted).abs().max() <= TOLERANCE["merged"]
     assert names == (target.labels or ("score",))
+    meaning = {"multilabel": "a logit's sigmoid is the label's probability", "number": "One number a row"}
+    assert meaning[target.kind] in (tmp_path / "out" / "README.md").read_text()
 
 
 @pytest.mark.parametrize("target", [SEVERAL, NUMBER])
@@ -120,13 +138,16 @@ def test_a_pipeline_knows_what_its_outputs_mean(bench: Bench, tmp_path: Path, ta
 def test_an_export_is_whole_and_as_readable_as_any_new_file(bench: Bench, tmp_path: Path) -> None:
     folder, to = trained(bench, "vit", LORA), tmp_path / "new" / "my model"
     to.mkdir(parents=True)
-    export(folder, SOURCE, "merged", rows_for(bench, saved.reopen(folder).recipe), free_place(to))
+    rows = rows_for(bench, saved.reopen(folder).recipe)
+    export(folder, SOURCE, "merged", rows, free_place(to))
     (tmp_path / "ordinary").write_text("")
 
     assert {file.name for file in to.iterdir()} == {"README.md", "config.json", "model.safetensors"}
     assert [file.name for file in to.parent.iterdir()] == ["my model"]
     assert {file.stat().st_mode for file in to.iterdir()} == {(tmp_path / "ordinary").stat().st_mode}
     assert "create_model('local-dir:my model', pretrained=True)" in (to / "README.md").read_text()
+    with pytest.raises(GraftError, match="cannot be written: .*[.] Free space, or give another folder with --to"):
+        export(folder, SOURCE, "merged", rows, tmp_path / "ordinary" / "out")
 
 
 @pytest.fixture

@@ -12,9 +12,11 @@ from safetensors.torch import save
 WEIGHTS = {"weight": torch.ones(3)}
 PLAIN = {
     "a.safetensors": save(WEIGHTS),
+    "none.safetensors": save({}),
     "a.json": b'{"a": [1, 2]}',
     "a.yaml": b"a: 1\n",
     "MLmodel": b"flavors: {}\n",
+    "chat_template.jinja": b"{% for message in messages %}{{ message }}{% endfor %}",
     "README.md": "# A page, ü\n".encode(),
     "requirements.txt": b"accelerate==1.0\ntorch==2.0\n",
 }

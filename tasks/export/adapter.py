@@ -1,4 +1,4 @@
-"""The adapter apart from its base, in PEFT's own files."""
+"""A LoRA adapter and its base: merged into one network, or apart in PEFT's own files."""
 
 from pathlib import Path
 from typing import Any
@@ -7,6 +7,12 @@ from tasks.backbones.weights import HubWeights
 from tasks.saved import Model
 
 BASE = "base"  # the folder of the base in the adapter's own
+
+
+def whole(model: Model) -> Any:
+    """The network in its library's own class, an adapter merged into it."""
+    module: Any = model.network.module
+    return module.merge_and_unload() if model.recipe.method.kind == "lora" else module
 
 
 def on_hub(model: Model) -> HubWeights | None:

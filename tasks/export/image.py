@@ -1,5 +1,6 @@
 """Image classifiers as timm and peft load them; `config.json` has the labels' names and how pictures are treated."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tasks.backbones.network import Rows
-from tasks.export.adapter import BASE, split
+from tasks.export.adapter import BASE, split, whole
 from tasks.pictures import open_picture
 from tasks.saved import Model
 
@@ -16,8 +17,7 @@ BATCH = 16
 
 def merged(model: Model, folder: Path) -> None:
     """Fill a folder for `timm.create_model("local-dir:FOLDER", pretrained=True)`."""
-    module: Any = model.network.module
-    _save(model, module.merge_and_unload() if model.recipe.method.kind == "lora" else module, folder)
+    _save(model, whole(model), folder)
 
 
 def adapter(model: Model, folder: Path) -> None:
@@ -45,8 +45,6 @@ def ask_merged(folder: Path, rows: Rows) -> tuple[Tensor, tuple[str, ...]]:
 
 def ask_adapter(folder: Path, rows: Rows) -> tuple[Tensor, tuple[str, ...]]:
     """[N, K] logits by plain timm and peft, and the outputs' names."""
-    import json
-
     import timm
     from peft import PeftModel
 

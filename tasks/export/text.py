@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tasks.backbones.network import Rows
-from tasks.export.adapter import BASE, on_hub, split
+from tasks.export.adapter import BASE, on_hub, split, whole
 from tasks.saved import Model
 
 BATCH = 16
@@ -15,9 +15,7 @@ BATCH = 16
 
 def merged(model: Model, folder: Path) -> None:
     """Fill a folder for `pipeline("text-classification", model=folder)`."""
-    module: Any = model.network.module
-    whole = module.merge_and_unload() if model.recipe.method.kind == "lora" else module
-    whole.save_pretrained(folder)
+    whole(model).save_pretrained(folder)
     _keep_tokenizer(model, folder)
 
 
@@ -26,11 +24,11 @@ def adapter(model: Model, folder: Path) -> None:
 
     For a base on the hub the folder has the configuration that gives its head the right shape.
     """
-    whole = split(model, folder)
+    base = split(model, folder)
     if on_hub(model):
-        whole.config.save_pretrained(folder)
+        base.config.save_pretrained(folder)
     else:
-        getattr(whole, whole.base_model_prefix).save_pretrained(folder / BASE)
+        getattr(base, base.base_model_prefix).save_pretrained(folder / BASE)
     _keep_tokenizer(model, folder)
 
 
