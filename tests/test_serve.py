@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 import torch
 from made import Graft, Made
@@ -23,7 +24,6 @@ from flows.serving import service
 from flows.serving.pages import curl
 from tasks import registry
 from tasks.prepare import rows_of
-from tasks.results import Target
 from tasks.serving.batches import Batches
 from tasks.serving.models import in_words
 from tasks.serving.roster import Roster
@@ -62,11 +62,11 @@ def test_what_is_served_is_what_was_scored(kind: str, request: pytest.FixtureReq
     batches.close()
 
     predictions = made.predictions.head(256)
-    wanted = in_words(made.data.target, torch.tensor(predictions["logits"].tolist()))
+    wanted = in_words(made.data.target, torch.tensor(np.stack(predictions["logits"])))
     assert given["version"] == made.result.registered.version
     assert len(given["answers"]) == len(wanted) > 10
     assert apart(given["answers"], wanted) < 1e-5
-    if made.data.target == Target(labels=made.data.target.labels):
+    if made.data.target.kind == "class":
         assert [answer["label"] for answer in given["answers"]] == predictions["prediction"].tolist()
 
 

@@ -74,6 +74,13 @@ def test_a_weight_that_differs_in_one_number_is_not_shared(stock: Stock) -> None
     assert not torch.allclose(logits_of(one, rows), logits_of(two, rows), atol=1e-4)
 
 
+def test_what_was_trained_is_never_shared_even_where_it_is_equal(stock: Stock) -> None:
+    shared, folder = Shared(), stock.folder()
+    one, two = ([*shared.open(folder).network.module.parameters()] for _ in range(2))
+    for first, second in zip(one, two, strict=True):
+        assert (first is second) != first.requires_grad
+
+
 def test_what_nobody_holds_any_more_leaves_the_memory(stock: Stock) -> None:
     shared, folder = Shared(), stock.folder()
     one = shared.open(folder)
