@@ -21,6 +21,7 @@ from tasks.results import Registered
 from tasks.screen import console
 
 STRONGEST = 8  # words of a text that are listed
+LEGEND = "Blue words speak for it, orange ones against it; point at one for its value. Grey ones were not read."
 
 
 def main(
@@ -68,7 +69,7 @@ def text(to: Asked, rows: pd.DataFrame, label: str | None) -> None:
     screen.print(_strongest(told))
     for line in lines[1:]:
         screen.print(line, style="dim", markup=False, highlight=False)
-    write_file(to.out / "text.html", page.html(f"{to.name}: why {told.output}", lines, told.words))
+    write_file(to.out / "text.html", page.html(f"{to.name}: why {told.output}", [*lines, LEGEND], told.words))
     words = [{"column": word.column, "word": word.text, "value": word.value} for word in told.words]
     to.end({**told.output._asdict(), **_figures(told.sums), "words": words}, to.out / "text.html")
 

@@ -65,7 +65,7 @@ def integrated(way: Way, output: int, most: int = MOST) -> Integrated:
 
 
 class Output(NamedTuple):
-    """One of a network's outputs: its place among them; its label and the probability of that, None where it is a number."""
+    """One of a network's outputs: its place; its label and the probability of that, None where it is a number."""
 
     place: int
     label: str | None

@@ -12,7 +12,7 @@ from jinja2 import Environment
 from tasks.explain.words import Word
 from tasks.pictures import open_picture
 
-FOR, AGAINST = (90, 150, 230), (240, 150, 60)  # blue and orange: told apart by nearly everybody
+FOR, WHITE, AGAINST = (90, 150, 230), (255, 255, 255), (240, 150, 60)  # blue and orange: told apart by nearly everybody
 THUMBNAIL = 160  # pixels a side at most
 
 
@@ -45,7 +45,7 @@ def picture(content: bytes) -> Picture:
 
 
 def shades(words: Sequence[Word]) -> Callable[[Word], tuple[int, int, int]]:
-    """A word's colour (red, green, blue): white where it did nothing, full for the one that did the most."""
+    """Gives a word's colour in 0..255: white if it did nothing, full blue or orange if it did the most."""
     most = max((abs(word.value or 0) for word in words), default=0) or 1.0
 
     def shade(word: Word) -> tuple[int, int, int]:

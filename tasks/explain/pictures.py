@@ -6,17 +6,20 @@ from typing import Any, Literal
 
 import numpy as np
 from captum.attr import LayerAttribution, LayerGradCam  # type: ignore[import-untyped]
+from matplotlib.colors import LinearSegmentedColormap
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tasks.backbones.image import ImageNetwork
 from tasks.backbones.ways import Way
 from tasks.explain.integrated import Integrated, Output, integrated, output_of
+from tasks.explain.page import AGAINST, FOR, WHITE
 from tasks.frozen import GraftError
 from tasks.pictures import open_picture
 from tasks.plots import panels
 from tasks.saved import Model
 
+SIDES = LinearSegmentedColormap.from_list("sides", [np.array(colour) / 255 for colour in (AGAINST, WHITE, FOR)])
 COARSEST = 4  # fields a side: a coarser map does not say where
 
 
@@ -84,12 +87,11 @@ def overlay(content: bytes, found: Looked) -> bytes:
     drawn, (left, right) = panels(2)
     left.imshow(np.asarray(open_picture(content, 3)))
     left.set_title("the picture")
-    grey = found.seen.mean(2)
-    right.imshow(grey, cmap="gray", vmin=0, vmax=1)
+    right.imshow(0.5 + 0.5 * found.seen.mean(2), cmap="gray", vmin=0, vmax=1)
     top = float(np.abs(found.places).max()) or 1.0
-    signed = found.method == "integrated gradients"
-    shades = {"cmap": "PuOr_r", "vmin": -top, "vmax": top} if signed else {"cmap": "viridis", "vmin": 0, "vmax": top}
-    shown = right.imshow(found.places, alpha=0.6, **shades)
+    signed = found.sums is not None
+    colours, least = (SIDES, -top) if signed else ("viridis", 0.0)
+    shown = right.imshow(found.places, alpha=0.6, cmap=colours, vmin=least, vmax=top)
     right.set_title(f"what speaks for {found.output}")
     drawn.colorbar(shown, ax=right, label="logits" if signed else "Grad-CAM", shrink=0.8)
     for axes in (left, right):
