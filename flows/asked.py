@@ -10,7 +10,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from tasks import registry, runtime
-from tasks.files import disk_error
 from tasks.frozen import GraftError
 from tasks.results import Registered
 from tasks.screen import console
@@ -49,7 +48,7 @@ def asked(name: str, version: int, out: Path | None, as_json: bool) -> Asked:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise disk_error(folder, error) from error
+        raise GraftError(f"{folder} cannot be written: {error.strerror}. Give another folder with --out.") from error
     return Asked(found, folder, as_json)
 
 

@@ -82,7 +82,7 @@ def image(to: Asked, rows: pd.DataFrame, label: str | None) -> None:
         found = explain_picture(model, content, label)
     screen = Console(stderr=to.as_json)
     screen.print(_answer(to.name, found.output, found.logit), markup=False, highlight=False)
-    told = _sum(found.sums) if found.sums else "By Grad-CAM on the last maps of the trunk; it adds up to nothing."
+    told = _sum(found.sums) if found.sums else "By Grad-CAM on the last maps of the trunk: it says where, not how much."
     screen.print(told, style="dim", markup=False, highlight=False)
     if not found.places.any():
         screen.print(f"No place speaks for {found.output}.", markup=False, highlight=False)
@@ -109,8 +109,9 @@ def _model(version: Registered, rows: pd.DataFrame) -> saved.Model:
 
 
 def _answer(name: str, output: Output, logit: float) -> str:
-    sure = f" with {output.confidence:.3f}" if output.confidence is not None else ""
-    return f"{name}: {output}{sure}, logit {logit:.3f}"
+    if output.confidence is None:
+        return f"{name}: {logit:.3f}"
+    return f"{name}: {output} with {output.confidence:.3f}, logit {logit:.3f}"
 
 
 def _sum(sums: Integrated) -> str:
@@ -127,11 +128,8 @@ def _figures(sums: Integrated) -> dict[str, float]:
 
 
 def _unread(told: Told) -> list[str]:
-    return (
-        [f"{told.unread} words were not read: beyond the model's length, or left out by its tokenizer."]
-        if told.unread
-        else []
-    )
+    line = f"{told.unread} words were not read: beyond the model's length, or left out by its tokenizer."
+    return [line] if told.unread else []
 
 
 def _coloured(told: Told) -> Text:

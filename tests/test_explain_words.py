@@ -10,9 +10,9 @@ from small import WORDS, Bench, sentences
 from torch import Tensor
 
 from tasks.backbones.network import logits_of
-from tasks.backbones.ways import Way
+from tasks.backbones.ways import Way, spans_of
 from tasks.explain.integrated import Output, integrated, output_of
-from tasks.explain.words import Told, explain_text
+from tasks.explain.words import WORD, Told, explain_text, place_of
 from tasks.frozen import GraftError
 from tasks.results import Target
 from tasks.saved import Model
@@ -116,6 +116,28 @@ def test_pieces_of_a_word_are_added_to_it_and_signs_stand_alone(bench: Bench) ->
     assert len(model.network.way({"text": [text]}).end[0]) > len(told.words) + 2, "some words have several tokens"
     parts = float(told.sums.values.double().sum())
     assert sum(word.value or 0 for word in told.words) == pytest.approx(parts, abs=1e-6)
+
+
+def test_a_token_that_brings_its_space_or_a_part_of_a_sign_belongs_to_its_word() -> None:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    letters = Tokenizer(models.BPE())
+    letters.pre_tokenizer, letters.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    letters.train_from_iterator(
+        ["so good so good so bad"], trainers.BpeTrainer(initial_alphabet=alphabet, show_progress=False)
+    )
+    text = "so good  \U0001f600 so\n"
+    columns = {"text": text}
+    spans = spans_of(PreTrainedTokenizerFast(tokenizer_object=letters, eos_token="so"), columns, 64)
+    words = list(WORD.finditer(text))
+    places = [place_of(text, words, span.start, span.end) for span in spans if span]
+
+    assert [word[0] for word in words] == ["so", "good", "\U0001f600", "so"]
+    assert places == sorted(places)
+    assert set(places) == {0, 1, 2, 3}
+    assert places.count(2) > 1, "the bytes of one sign"
 
 
 def test_a_number_is_explained_and_has_no_labels(bench: Bench) -> None:

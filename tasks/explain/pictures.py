@@ -92,7 +92,7 @@ def overlay(content: bytes, found: Looked) -> bytes:
     signed = found.sums is not None
     colours, least = (SIDES, -top) if signed else ("viridis", 0.0)
     shown = right.imshow(found.places, alpha=0.6, cmap=colours, vmin=least, vmax=top)
-    right.set_title(f"what speaks for {found.output}")
+    right.set_title(f"what speaks for {found.output}", parse_math=False)  # a label may hold a dollar sign
     drawn.colorbar(shown, ax=right, label="logits" if signed else "Grad-CAM", shrink=0.8)
     for axes in (left, right):
         axes.axis("off")

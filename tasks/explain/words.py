@@ -76,13 +76,13 @@ def explain_text(model: Model, row: Mapping[str, str], label: str | None = None)
     values: dict[str, dict[int, float]] = {name: {} for name in row}
     for span, value in zip(network.spans(rows), by_token, strict=True):
         if span:
-            place = _place(row[span.column], found[span.column], span.start, span.end)
+            place = place_of(row[span.column], found[span.column], span.start, span.end)
             values[span.column][place] = values[span.column].get(place, 0.0) + value
     words = tuple(word for name in row for word in _words(name, row[name], found[name], values[name]))
     return Told(output, words, sums)
 
 
-def _place(text: str, words: list[re.Match[str]], start: int, end: int) -> int:
+def place_of(text: str, words: list[re.Match[str]], start: int, end: int) -> int:
     """The index of the word that a token belongs to: where its first letter is; of a space, the word before."""
     piece = text[start:end]
     first = start + len(piece) - len(piece.lstrip())
