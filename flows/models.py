@@ -1,4 +1,4 @@
-"""The commands about registered models: `predict`, `promote`, `rollback`, `ledger`, `reproduce`, `export`, `serve`."""
+"""The commands about registered models: `predict`, `explain`, `promote`, `rollback`, `ledger`, `reproduce`, `export`, `serve`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -27,6 +27,33 @@ def predict(
     from flows import predict as asking
 
     asking.predict(name, asking.table(text, pair, image, file), out, version, json)
+
+
+@app.command(rich_help_panel="Models")
+def explain(
+    name: Annotated[str, typer.Argument(help="a registered model, e.g. tickets")],
+    version: Annotated[int, typer.Option(min=0, help="a version by number; 0: the champion")] = 0,
+    text: Annotated[str | None, typer.Option(help="a text: which words speak for the answer")] = None,
+    pair: Annotated[str | None, typer.Option(help="the second text of a pair")] = None,
+    image: Annotated[Path | None, typer.Option(help="a picture's file: which places speak for the answer")] = None,
+    label: Annotated[str | None, typer.Option(help="explain this label instead of the answer")] = None,
+    worst: Annotated[int, typer.Option(min=0, help="so many of the surest errors on the test rows")] = 0,
+    against: Annotated[int, typer.Option(min=0, help="with --worst: the version to compare; 0: the champion")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="the folder for what is written; reports/ in GRAFT_HOME if not given")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Why a model answers so: the words of a text, the places of a picture, or its worst errors.
+
+    Texts and pictures of rows go to the terminal and the folder alone.
+    """
+    from flows.quiet import hush_bars
+
+    hush_bars()
+    from flows import explain as explaining
+
+    explaining.main(name, version, text, pair, image, label, worst, against, out, json)
 
 
 @app.command(rich_help_panel="Models")

@@ -21,6 +21,13 @@ def figure(width: float = 6.0, height: float = 5.0) -> tuple[Figure, Any]:
     return drawn, drawn.subplots()
 
 
+def panels(count: int) -> tuple[Figure, Any]:
+    """A figure with so many square sets of axes side by side."""
+    drawn = Figure((4.5 * count, 4.5), layout="constrained")
+    FigureCanvasAgg(drawn)
+    return drawn, drawn.subplots(1, count)
+
+
 def draw(truth: Truth, logits: Truth, target: Target, out: Path) -> None:
     """Confusion matrix and reliability for classes; F1 of every label; predicted against true for a number."""
     if target.labels is None:

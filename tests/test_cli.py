@@ -33,6 +33,7 @@ COMMANDS = {
     "predict": ["name", "--text", "--pair", "--image", "--file", "--out", "--version", "--json"],
     "export": ["name", "--to", "--version", "--form", "adapter", "merged"],
     "serve": ["names", "--version", "--host", "--port", "--batch", "--wait-ms", "--reload-seconds", "GRAFT_AUTH"],
+    "explain": ["name", "--text", "--image", "--worst", "--against", "--out", "--json"],
     "promote": ["name", "version", "--because", "--gate", "--override", "--json", "Exit code 1"],
     "rollback": ["name", "--to", "--because", "one further back"],
     "ledger": ["name", "--json", "when and why"],

@@ -9,10 +9,11 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from tasks.backbones.keymaps import KEY_MAPS
 from tasks.backbones.network import Batch, Network, Rows, by_block
+from tasks.backbones.ways import Way
 from tasks.backbones.weights import FolderWeights, HubWeights, PackageWeights, PretrainedOn, Weights, explained
 from tasks.frozen import Frozen, GraftError
 from tasks.pictures import open_picture
@@ -45,6 +46,36 @@ class ImageNetwork(Network):
     def logits(self, batch: Batch) -> Tensor:
         out: Tensor = self.module(batch["x"])  # networks differ in the name of their one argument
         return out
+
+    def way(self, row: Rows) -> Way:
+        """From the mean colour of the weights' data, in pixels [1, C, H, W]."""
+        pixels = self.encode(row)["x"]
+        return Way(torch.zeros_like(pixels), pixels, lambda points: self.logits({"x": points}))
+
+    def seen(self, pixels: Tensor) -> Tensor:
+        """[H, W, 3] in 0..1: pixels [1, C, H, W] as a person sees them."""
+        mean, std = (torch.tensor(self.data_config[name])[:, None, None] for name in ("mean", "std"))
+        return (pixels[0] * std + mean).clamp(0, 1).expand(3, -1, -1).permute(1, 2, 0)
+
+    def last_maps(self) -> nn.Module | None:
+        """The module whose output [B, C, H, W] is the last of a convolutional trunk; None for other trunks.
+
+        Where timm's `forward_features` gives maps of the trunk's width, it is the last module to give just them.
+        """
+        if isinstance(self.module, ImageCNN):
+            return self.module.features
+        network: Any = self.module
+        ended: list[tuple[nn.Module, Any]] = []
+        hooks = [child.register_forward_hook(lambda *end: ended.append(end[::2])) for child in network.modules()]
+        try:
+            with torch.no_grad():
+                maps = network.forward_features(torch.zeros(1, *self.data_config["input_size"]))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        if maps.ndim != 4 or maps.shape[1] != network.num_features:
+            return None
+        return next((child for child, output in reversed(ended) if output is maps), None)
 
     def _drawn(self, image: Any, seed: int) -> Tensor:
         """Augmented from the seed alone: the same in any process, in any order, after any restart."""

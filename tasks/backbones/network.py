@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tasks.backbones.ways import Way
+
 Rows = Mapping[str, Sequence[Any]]  # columns `text` (and `text_pair`) or `image`, all of one length
 Batch = dict[str, Tensor]
 
@@ -37,6 +39,10 @@ class Network(ABC):
     @abstractmethod
     def describe(self, folder: Path) -> None:
         """Write all that `rebuild` needs, the weights apart, into a folder."""
+
+    @abstractmethod
+    def way(self, row: Rows) -> Way:
+        """The way to one row, in eval mode, along which the answer to it can be attributed to its parts."""
 
     def ready(self, rows: Rows, content: str | None = None) -> Rows:
         """The rows in the form that is cheapest to encode again and again: texts as tokens.

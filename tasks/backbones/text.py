@@ -12,10 +12,11 @@ from typing import Any, ClassVar, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor, nn, tensor
 
 from tasks import runtime
 from tasks.backbones.network import Batch, Network, Rows, by_block
+from tasks.backbones.ways import Span, Way, embedded_way, spans_of
 from tasks.backbones.weights import HubWeights, PackageWeights, PretrainedOn, Weights, explained
 from tasks.backbones.wordpiece import train_tokenizer
 from tasks.frozen import Frozen, GraftError
@@ -72,6 +73,20 @@ class TextNetwork(Network):
     def logits(self, batch: Batch) -> Tensor:
         out = self.module(**batch)
         return cast(Tensor, getattr(out, "logits", out))
+
+    def way(self, row: Rows) -> Way:
+        """From the row with mask (or pad) tokens for its texts, in embeddings [1, T, D]."""
+        batch, tokenizer = self.encode(row), self.tokenizer
+        blank = tokenizer.pad_token_id if tokenizer.mask_token_id is None else tokenizer.mask_token_id
+        own = tensor([[span is None for span in self.spans(row)]])
+        module: Any = self.module
+        embedding = module.encoder.embedding if isinstance(module, TextTransformer) else module.get_input_embeddings()
+        return embedded_way(embedding, self.logits, batch, batch["input_ids"].where(own, blank))
+
+    def spans(self, row: Rows) -> list[Span | None]:
+        """Of every token of one row its characters; None for a special token."""
+        columns = {name: row[name][0] for name in ("text", "text_pair") if name in row}
+        return spans_of(self.tokenizer, columns, self.max_length)
 
     def describe(self, folder: Path) -> None:
         self.tokenizer.save_pretrained(folder)

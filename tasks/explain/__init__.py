@@ -1,0 +1,1 @@
+"""Why a model answers so: words, pictures, and the rows on which it is wrong."""
