@@ -1,4 +1,4 @@
-"""The commands about registered models: `predict`, `explain`, `promote`, `rollback`, `ledger`, `reproduce`, `export`, `serve`."""
+"""The commands about registered models, from `predict` to `serve`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
