@@ -90,6 +90,20 @@ def batches() -> Iterator[Batches]:
     made.close()
 
 
+@pytest.fixture
+def roster(stock: Stock, batches: Batches) -> Roster:
+    """Two models, `mails` and `moods`; all of one trunk."""
+    made = Roster([stock.versions("mails")[0].name, stock.versions("moods", 1)[0].name], batches)
+    made.load()
+    return made
+
+
+@pytest.fixture
+def client(roster: Roster, batches: Batches) -> Iterator[httpx.Client]:
+    with listening(roster, batches) as opened:
+        yield opened
+
+
 def alone(folder: Path, rows: Rows) -> list[dict[str, Any]]:
     """What a saved model answers to each row when it is loaded by itself and asked for this row only."""
     model = saved.load(folder)
