@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from captum.attr import IntegratedGradients  # type: ignore[import-untyped]
+from captum.attr import IntegratedGradients
 from torch import Tensor
 
 from tasks.backbones.ways import Way

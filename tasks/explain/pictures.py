@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from captum.attr import LayerAttribution, LayerGradCam  # type: ignore[import-untyped]
+from captum.attr import LayerAttribution, LayerGradCam
 from matplotlib.colors import LinearSegmentedColormap
 from numpy.typing import NDArray
 from torch import Tensor, nn
