@@ -45,15 +45,7 @@ def register(
     began = time.perf_counter()
     told = model_card(recipe, data, trained, card)
     (card.folder / "model_card.md").write_text(told)
-    numbers: dict[str, float] = {"test/rows": card.rows, "weights/adapter": trained.adapter_weights}
-    numbers |= {f"test/{name}": measured.value for name, measured in card.metrics.items()}
-    numbers |= {"weights/head": trained.head_weights, "seconds/train": trained.seconds}
-    numbers |= {"weights/total": trained.total_weights}
-    numbers |= {"memory/peak_bytes": trained.peak_memory} if trained.peak_memory else {}
-    numbers |= {f"size/{part}_bytes": size for part, size in saved.sizes(trained.folder).items()}
-    if card.calibration_error is not None:
-        numbers["test/calibration_error"] = card.calibration_error
-    tracking.add_results(run_id, numbers, card.folder, pretraining_overlap=card.pretraining_overlap)
+    tracking.add_results(run_id, _numbers(trained, card), card.folder, pretraining_overlap=card.pretraining_overlap)
     with tracking.explained(), console.status("saving the model"):
         version = _version_of(recipe.model, run_id)  # a crash after registering: that version is this run's
         uri = "" if version else _log_model(recipe, data, trained, run_id)
@@ -67,6 +59,16 @@ def register(
         name=recipe.model, version=int(version), uri=f"models:/{recipe.model}/{version}", run_id=run_id,
         seconds=time.perf_counter() - began,
     )  # fmt: skip
+
+
+def _numbers(trained: Checkpoint, card: Scorecard) -> dict[str, float]:
+    """What MLflow has of a run as metrics, beside its curves."""
+    numbers: dict[str, float] = {f"test/{name}": measured.value for name, measured in card.metrics.items()}
+    numbers |= {"test/rows": card.rows, "seconds/train": trained.seconds, "weights/total": trained.total_weights}
+    numbers |= {"weights/adapter": trained.adapter_weights, "weights/head": trained.head_weights}
+    numbers |= {f"size/{part}_bytes": size for part, size in saved.sizes(trained.folder).items()}
+    numbers |= {"memory/peak_bytes": trained.peak_memory} if trained.peak_memory else {}
+    return numbers | ({} if card.calibration_error is None else {"test/calibration_error": card.calibration_error})
 
 
 def _log_model(recipe: Recipe, data: Prepared, trained: Checkpoint, run_id: str) -> str:

@@ -174,7 +174,7 @@ def test_with_a_server_the_flow_and_its_tasks_are_seen_there_completed(
     assert flow_run.state_name == "Completed"
     assert flow_run.parameters["recipe"]["model"] == "seen"
     names = {task.name.rpartition("-")[0] for task in tasks if task.flow_run_id == flow_run.id}
-    assert names == {"prepare", "check", "train", "evaluate", "register", "judge", "promote"}
+    assert names == {"prepare", "check", "train", "evaluate", "register", "judge", "settle"}
     assert {task.state_name for task in tasks} == {"Completed"}
 
 

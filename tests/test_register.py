@@ -23,6 +23,7 @@ from tasks.frozen import GraftError
 from tasks.prepare import inputs_of, prepare, rows_of
 from tasks.recipe import Recipe
 from tasks.register import register
+from tasks.registry import folder_of
 from tasks.results import Checkpoint, Prepared, Scorecard
 from tasks.train import train
 
@@ -225,8 +226,9 @@ def test_long_parameters_are_cut_and_odd_class_names_are_taken(at_home: Path, tm
 
 def test_registering_twice_after_a_crash_gives_the_version_that_exists(at_home: Path, digits: Made) -> None:
     result = digits.result
+    trained = result.trained.model_copy(update={"folder": folder_of(result.registered)})
     again = register(
-        result.recipe, digits.data, result.trained,
+        result.recipe, digits.data, trained,
         result.card.model_copy(update={"folder": digits.results}), digits.results, result.registered.run_id,
     )  # fmt: skip
 
