@@ -4,11 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 
 from flows.asked import Asked, table
-from tasks import registry, tracking
+from tasks import recorded, registry, tracking
 from tasks.explain import page
 from tasks.explain.errors import Answers, partings
 from tasks.explain.listing import Listing, listings
@@ -70,7 +69,7 @@ def _answers(version: Registered, data: Prepared) -> Answers:
             f"The test rows are not those that version {version.version} of {version.name!r} was scored on, so its "
             "errors cannot be told from them. Put the rows back, or train again on those that are there now."
         )
-    logits = np.stack(registry.predictions(version)["logits"].tolist())
+    logits = recorded.answers_of(version.run_id, data.target).logits
     return Answers(data.target, rows_of(data, "test").labels, logits)
 
 

@@ -208,7 +208,8 @@ def _metric(shown: Evidence) -> str:
 
 
 def _between(value: float, low: float, high: float, confidence: float) -> str:
-    return f"a difference of {value:+.4f} (above {low:+.4f} and below {high:+.4f}, each with {confidence:.4g})"
+    sure = f"each with {100 * confidence:.4g} % confidence"
+    return f"a difference of {value:+.4f} (above {low:+.4f} and below {high:+.4f}, {sure})"
 
 
 def _votes(name: str, candidate: Evidence, champion: Evidence) -> str:

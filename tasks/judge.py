@@ -5,11 +5,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tasks import registry, runtime, saved
+from tasks import recorded, registry, runtime, saved
 from tasks.backbones.network import Network, logits_of
 from tasks.corruptions import corrupted
 from tasks.datasets.spec import INPUTS, SLICE, DatasetSpec
@@ -58,12 +57,11 @@ def judge(recipe: Recipe, data: Prepared, card: Scorecard, folder: Path, work: P
 def evidence(gate: Gate, folder: Path, data: Prepared, dataset: DatasetSpec, card: Scorecard) -> Evidence:
     """What a saved model shows of all that the gate asks for; its answers are those that the scorecard came from."""
     rows = rows_of(data, "test")
-    logits = torch.from_numpy(np.stack(pd.read_parquet(card.folder / "predictions.parquet")["logits"].tolist()))
     asked = np.argsort(list(rows["key"]), kind="stable")[:CORRUPTED] if gate.robustness else None
     return Evidence(
         card=card,
         truth=rows.labels,
-        predicted=answers(data.target, logits).numpy(),
+        predicted=recorded.answers_in(card.folder / recorded.PREDICTIONS, data.target).predicted,
         slices={one.by: slices(one.by, rows, data.target) for one in gate.slices},
         asked=asked,
         corrupted=_corrupted(gate, folder, rows.table(asked.tolist())) if asked is not None else {},

@@ -1,13 +1,11 @@
 """The registry: versions of models and where their files are; two aliases, candidate and champion."""
 
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import mlflow
-import pandas as pd
 from mlflow.exceptions import MlflowException
 
 from tasks import runtime, tracking
@@ -75,16 +73,6 @@ def champion_trained_on(name: str) -> tuple[str, int, str] | None:
     with tracking.explained():
         found = tracking.client().get_run(held.run_id).data
     return found.tags.get("graft.fingerprint", ""), int(found.params["seed"]), found.tags.get("graft.hashes", "")
-
-
-def predictions(version: Registered) -> pd.DataFrame:
-    """What a version answered to its test rows, in their order (see `tasks.evaluate`).
-
-    Raises:
-        GraftError: its run has no predictions.
-    """
-    with tracking.explained(), tempfile.TemporaryDirectory() as folder:
-        return pd.read_parquet(tracking.client().download_artifacts(version.run_id, "predictions.parquet", folder))
 
 
 def folder_of(version: Registered, into: Path | None = None) -> Path:
