@@ -88,7 +88,7 @@ def test_runs_are_told_to_the_webhook_and_no_secret_is_written_anywhere(locked: 
     locked.graft("down")
     small_too = ("dataset.limit=120", "schedule.epochs=1", "seed=1")
     said = locked.graft("finetune", "tickets_scratch", *small_too)  # without the servers it finds what they kept
-    assert "than the champion's" in said
+    assert "the champion has" in " ".join(said.replace("│", " ").split())
     files = [file for file in locked.folder.rglob("*") if file.is_file()]
     assert {"mlflow.db", "prefect.db", "worker.log", "prefect.log"} <= {file.name for file in files}
     planted = [PASSWORD, HOOK_TOKEN, *SECRETS.values()]

@@ -110,7 +110,7 @@ def _content(folder: Path) -> str:
 def _hashed(file: Path) -> str:
     """A file's sha256; it is read again only if it may have changed."""
     mark = stamp(file)
-    note = runtime.home() / "weights" / "known" / hashlib.sha256(str(mark).encode()).hexdigest()[:32]
+    note = runtime.home() / "hashes" / hashlib.sha256(str(mark).encode()).hexdigest()[:32]
     if mark and note.exists():
         return note.read_text()
     with file.open("rb") as opened:
