@@ -151,7 +151,7 @@ def test_the_content_of_a_folder_is_that_of_its_weights_and_tokenizer(folder: Pa
 
 def test_a_file_of_weights_is_read_once_for_as_long_as_it_is_as_it_was(folder: Path) -> None:
     before = content(folder)
-    for note in (runtime.home() / "weights" / "known").iterdir():
+    for note in (runtime.home() / "hashes").iterdir():
         note.write_text("taken from here")
     assert content(folder) != before, "the notes were not asked"
 
