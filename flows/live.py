@@ -143,9 +143,9 @@ def scored(result: "Result") -> None:
     card = result.card
     why = f"**{result.verdict}**: {' '.join(result.verdict.reasons)}"
     get_run_logger().info("%s %s, %s", card.headline, card.score, why.replace("*", ""))
+    judged(result.verdict)
     with suppress(*TROUBLE):
         create_table_artifact(key="results", table=results(result), description=why)
-        judged(result.verdict)
         create_image_artifact(
             key="scores", image_url=_picture(card), description=f"95 % intervals over {card.rows} test rows"
         )
@@ -153,7 +153,9 @@ def scored(result: "Result") -> None:
 
 def judged(verdict: Verdict) -> None:
     """The gate's reasons as a table of the flow run; nothing where there is none."""
-    if FlowRunContext.get() is not None:
+    if FlowRunContext.get() is None:
+        return
+    with suppress(*TROUBLE):
         create_table_artifact(key="verdict", table=reasons(verdict), description=f"**{verdict.decision}**")
 
 
