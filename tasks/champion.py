@@ -62,7 +62,7 @@ def _note(candidate: Registered, verdict: Verdict, because: str) -> None:
         held = registry.champion(candidate.name)
         own = held.version if held else None
         action: ledger.Action = "rejected" if verdict.decision == "REJECT" else "held"
-        told = f"{because} {verdict.reasons[0]}".strip()
+        told = f"{because}: {verdict.reasons[0]}" if because else verdict.reasons[0]
         _written(candidate, action, own, own, told, verdict)
 
 
