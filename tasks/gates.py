@@ -13,6 +13,7 @@ from tasks.paired import SHARES, difference, mcnemar, split_votes
 from tasks.results import Reason, Verdict
 
 BY_CLASS, BY_LENGTH = "class", "length"
+FEWEST = 100  # rows, below which the bootstrap's bounds err too often (make gate-table)
 
 
 class Slice(Frozen):
@@ -122,6 +123,8 @@ class Gate(Frozen):
         outcome: Literal["passed", "failed", "open"] = "passed" if found.low > bound else "open"
         if found.high < -self.margin:
             outcome = "failed"
+        if few := name not in SHARES and len(truth) < FEWEST:
+            outcome = "open"
         wanted = f"better by more than {bound:.4f}" if bound > 0 else "better"
         wanted = f"no worse (margin {self.margin:.4f})" if bound < 0 else wanted
         said = {
@@ -131,7 +134,8 @@ class Gate(Frozen):
         }[outcome]
         told = (
             f"{name} {got:.4f} {said}: the champion has {held:.4f} on the same {candidate.card.rows:,} test rows, "
-            f"{_between(found.value, found.low, found.high, self.confidence)}{_votes(name, candidate, champion)}."
+            f"{_between(found.value, found.low, found.high, self.confidence)}{_votes(name, candidate, champion)}"
+            f"{f'; fewer than {FEWEST} rows show nothing by the bootstrap' if few else ''}."
         )
         return Reason(
             about=name, outcome=outcome, told=told, candidate=got, champion=held, low=found.low, high=found.high
@@ -142,12 +146,13 @@ class Gate(Frozen):
         parts = [
             (one, f"{one.by} {part}", rows) for one in self.slices for part, rows in candidate.slices[one.by].items()
         ]
-        judged = sum(int(rows.sum()) >= one.rows for one, _, rows in parts)
-        confidence = 1 - (1 - self.confidence) / max(1, judged)
         metric = _metric(candidate)
+        least = 0 if metric in SHARES else FEWEST
+        judged = sum(int(rows.sum()) >= max(one.rows, least) for one, _, rows in parts)
+        confidence = 1 - (1 - self.confidence) / max(1, judged)
         for one, name, rows in parts:
-            if rows.sum() < one.rows:
-                told = f"{name} has {int(rows.sum())} test rows: below {one.rows} it is not judged."
+            if rows.sum() < max(one.rows, least):
+                told = f"{name} has {int(rows.sum())} test rows: below {max(one.rows, least)} it is not judged."
                 yield Reason(about=name, outcome="not judged", told=told)
                 continue
             truth, own, other = candidate.truth[rows], candidate.predicted[rows], champion.predicted[rows]

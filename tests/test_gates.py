@@ -188,6 +188,16 @@ def test_numbers_are_judged_by_the_bootstrap_of_their_correlation() -> None:
     assert Gate().judge(near, near).decision == "HOLD"
 
 
+def test_by_the_bootstrap_few_rows_show_nothing_however_large_the_difference() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=99)
+    near, far = shown(truth, truth, "pearson"), shown(truth, -truth, "pearson")
+    for verdict in (Gate().judge(near, far), Gate().judge(far, near), Gate(margin=0.1).judge(near, near)):
+        assert verdict.decision == "HOLD"
+        assert "fewer than 100 rows show nothing by the bootstrap" in verdict.reasons[0]
+    assert Gate().judge(right(99, 90), right(99, 50)).passed, "the share of right answers has bounds for few rows too"
+
+
 def test_every_reason_is_a_sentence_with_its_numbers() -> None:
     gate = Gate(floor=0.5, margin=0.02, calibration=0.2, milliseconds=5, megabytes=5)
     for champion in (None, right(500, 300), right(500, 480)):
