@@ -12,46 +12,28 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flows.suite import Outcome, run_all
+from flows.suite import Children, Outcome, Unfinished, ended, run_all
 from tasks import runtime, suites, tracking
 from tasks.comparison import page, words
 from tasks.comparison.asked import Child, Compared, Shared, composed, prepared
 from tasks.comparison.reading import ranked
 from tasks.comparison.table import Comparison
-from tasks.frozen import Frozen, GraftError
-from tasks.latency import latency
-from tasks.prepare import inputs_of, rows_of
+from tasks.latency import few, latency
+from tasks.prepare import rows_of
 from tasks.registry import model_folder
 from tasks.results import Latency
 from tasks.screen import say
 
 WIDE = 165  # characters of a line in a file
 SPARE = {"seeds", "p", "trained + head", "memory MB"}  # columns that a narrow terminal leaves to the page
-TIMED = 50  # test rows that the models are timed with
 COLORS = {"best": "bold", "worse": "red", "as good": "green", "open": "", "failed": "red"}
 
 
-class Report(Frozen):
+class Report(Children):
     """The table, the children, the comparison's run in MLflow, and the page."""
 
     comparison: Comparison
-    children: tuple[Outcome, ...]
-    run_id: str
     page: Path
-
-    @property
-    def failed(self) -> tuple[Outcome, ...]:
-        """The children without a result."""
-        return tuple(child for child in self.children if child.done is None)
-
-
-class Unfinished(GraftError):
-    """Children of a comparison failed; the `report` has the others."""
-
-    def __init__(self, report: Report) -> None:
-        names = ", ".join(f"{child.recipe.name} (seed {child.recipe.seed})" for child in report.failed)
-        super().__init__(f"Failed: {names}. The same command goes on with what is missing.")
-        self.report = report
 
 
 @flow(name="compare", flow_run_name="compare-{compared.name}")
@@ -81,7 +63,7 @@ def compare(compared: Compared) -> Report:
     report = Report(comparison=comparison, children=tuple(outcomes), run_id=run_id, page=made)
     tracking.end(run_id, "FAILED" if report.failed else "FINISHED", answer=words.answer(comparison))
     if report.failed:
-        raise Unfinished(report)
+        raise Unfinished(report, (f"{child.recipe.name} (seed {child.recipe.seed})" for child in report.failed))
     return report
 
 
@@ -93,8 +75,7 @@ def _mark(children: Sequence[Child]) -> str:
 
 def _timed(children: Sequence[Child], outcomes: Sequence[Outcome], data: Shared) -> dict[str, Latency]:
     """One model of each method, one after another now that nothing trains, whenever the models were made."""
-    test = rows_of(next(iter(data.values())), "test")
-    rows = inputs_of(test.table(range(min(TIMED, len(test)))))
+    rows = few(rows_of(next(iter(data.values())), "test"))
     found: dict[str, Latency] = {}
     for child, outcome in zip(children, outcomes, strict=True):
         if outcome.done and child.method not in found:
@@ -117,12 +98,7 @@ def keep(comparison: Comparison, run_id: str, folder: Path) -> None:
 
 def main(compared: Compared, as_json: bool) -> int:
     """Run the comparison and show its table; returns the exit code, 1 if a child failed."""
-    from prefect.settings import PREFECT_API_URL
-
-    try:
-        report = compare(compared) if PREFECT_API_URL.value() else compare.fn(compared)
-    except Unfinished as error:
-        report = error.report
+    report = ended(compare, compared)
     show(report, Console(stderr=as_json))
     if as_json:
         sys.stdout.write(json.dumps(as_object(report)) + "\n")

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flows.suite import Outcome, run_all
+from flows.suite import Children, Outcome, Unfinished, ended, run_all
 from tasks import suites, tracking
-from tasks.frozen import Frozen, GraftError
+from tasks.frozen import GraftError
 from tasks.glue import standings
 from tasks.glue.standings import Standings
 from tasks.glue.suite import TAUGHT, TEACHER, Suite, check_data, composed, settings
@@ -26,26 +26,10 @@ ROOM = len("mismatched/")  # a metric's name is broken there
 WIDE, WIDE_ALONE = 140, {"seeds", "rows", "settings"}  # characters of a line, and columns that less has no room for
 
 
-class Report(Frozen):
+class Report(Children):
     """The table, the children, and the suite's run in MLflow."""
 
     standings: Standings
-    children: tuple[Outcome, ...]
-    run_id: str
-
-    @property
-    def failed(self) -> tuple[Outcome, ...]:
-        """The children without a result."""
-        return tuple(child for child in self.children if child.done is None)
-
-
-class Unfinished(GraftError):
-    """Children of a suite failed; the `report` has the others."""
-
-    def __init__(self, report: Report) -> None:
-        names = ", ".join(f"{child.recipe.model} (seed {child.recipe.seed})" for child in report.failed)
-        super().__init__(f"Failed: {names}. The same command goes on with what is missing.")
-        self.report = report
 
 
 def taught(recipe: Recipe, so_far: Sequence[Outcome]) -> Recipe:
@@ -80,7 +64,7 @@ def glue(suite: Suite) -> Report:
         keep(report)
     tracking.end(run_id, "FAILED" if report.failed else "FINISHED", average=report.standings.span)
     if report.failed:
-        raise Unfinished(report)
+        raise Unfinished(report, (f"{child.recipe.model} (seed {child.recipe.seed})" for child in report.failed))
     return report
 
 
@@ -115,12 +99,7 @@ def keep(report: Report) -> None:
 
 def main(suite: Suite, as_json: bool) -> int:
     """Run the suite and show its table; returns the exit code, 1 if a child failed."""
-    from prefect.settings import PREFECT_API_URL
-
-    try:
-        report = glue(suite) if PREFECT_API_URL.value() else glue.fn(suite)
-    except Unfinished as error:
-        report = error.report
+    report = ended(glue, suite)
     show(report, Console(stderr=as_json))
     if as_json:
         sys.stdout.write(json.dumps(as_object(report)) + "\n")

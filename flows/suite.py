@@ -1,7 +1,9 @@
 """Many recipes as the children of one run: what is done is found again, what fails does not stop the others."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Generic, TypeVar
 
+from prefect import Flow
 from rich.markup import escape
 
 from flows.finetune import run, started
@@ -12,6 +14,8 @@ from tasks.recipe import Recipe
 from tasks.screen import console
 from tasks.suites import Done
 
+Asked = TypeVar("Asked")
+
 
 class Outcome(Frozen):
     """What became of a child: a finished run with its metrics, or the `reason` why there is none."""
@@ -20,6 +24,40 @@ class Outcome(Frozen):
     done: Done | None = None
     reason: str = ""
     before: bool = False  # it was finished by an earlier command
+
+
+class Children(Frozen):
+    """What every suite ends with: its children, and its own run in MLflow."""
+
+    children: tuple[Outcome, ...]
+    run_id: str
+
+    @property
+    def failed(self) -> tuple[Outcome, ...]:
+        """The children without a result."""
+        return tuple(child for child in self.children if child.done is None)
+
+
+Ended = TypeVar("Ended", bound=Children)
+
+
+class Unfinished(GraftError, Generic[Ended]):
+    """Children of a suite failed, by these names; the `report` has the others."""
+
+    def __init__(self, report: Ended, names: Iterable[str]) -> None:
+        super().__init__(f"Failed: {', '.join(names)}. The same command goes on with what is missing.")
+        self.report = report
+
+
+def ended(suite: Flow[[Asked], Ended], asked: Asked) -> Ended:
+    """Run a suite, as a flow where a Prefect server is set; its report, whether or not children failed."""
+    from prefect.settings import PREFECT_API_URL
+
+    try:
+        return suite(asked) if PREFECT_API_URL.value() else suite.fn(asked)
+    except Unfinished as error:
+        report: Ended = error.report
+        return report
 
 
 Finish = Callable[[Recipe, Sequence[Outcome]], Recipe]

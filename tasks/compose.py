@@ -100,6 +100,29 @@ def load(experiment: str, overrides: Sequence[str] = ()) -> Recipe:
     return recipe
 
 
+def seeds(words: str) -> tuple[int, ...]:
+    """What --seeds means.
+
+    Raises:
+        GraftError: they are not different whole numbers.
+    """
+    parts = [part.strip() for part in words.split(",")]
+    if not all(part.isdecimal() for part in parts) or len({*map(int, parts)}) < len(parts):
+        raise GraftError(f"--seeds {words!r} are not different whole numbers with commas, such as 0,1,2.")
+    return tuple(map(int, parts))
+
+
+def refuse(overrides: Sequence[str], why: Mapping[str, str]) -> None:
+    """Refuse overrides of a suite; `why` has for each field that cannot be one the rest of the sentence.
+
+    Raises:
+        GraftError: there is one.
+    """
+    for key in (override.partition("=")[0] for override in overrides):
+        if key in why:
+            raise GraftError(f"Override {key}= {why[key]}")
+
+
 def gate(name: str) -> Gate:
     """A gate of `configs/gates`, or of a path ending in .yaml.
 

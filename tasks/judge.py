@@ -16,7 +16,7 @@ from tasks.evaluate import evaluate
 from tasks.evidence import Evidence
 from tasks.frozen import GraftError
 from tasks.gates import BY_CLASS, BY_LENGTH, Gate
-from tasks.latency import latency
+from tasks.latency import few, latency
 from tasks.objective import answers
 from tasks.prepare import rows_of
 from tasks.recipe import Recipe
@@ -26,7 +26,6 @@ from tasks.screen import bar
 from tasks.steps import step
 
 CORRUPTED = 1000  # rows at most: those with the lowest keys
-TIMED = 50  # rows, asked one by one
 
 
 @step
@@ -65,14 +64,9 @@ def evidence(gate: Gate, folder: Path, data: Prepared, dataset: DatasetSpec, car
         slices={one.by: slices(one.by, rows, data.target) for one in gate.slices},
         asked=asked,
         corrupted=_corrupted(gate, folder, rows.table(asked.tolist())) if asked is not None else {},
-        milliseconds=latency(folder, _few(rows)).p95 if gate.milliseconds else 0.0,
+        milliseconds=latency(folder, few(rows)).p95 if gate.milliseconds else 0.0,
         megabytes=saved.sizes(folder)["model"] / 1e6 if gate.megabytes else 0.0,
     )
-
-
-def _few(rows: Rows) -> dict[str, Any]:
-    """The inputs of the first rows, to be timed with."""
-    return {name: column[:TIMED] for name, column in inputs_of(rows).items()}
 
 
 def _corrupted(gate: Gate, folder: Path, rows: pd.DataFrame) -> dict[str, NDArray[Any]]:

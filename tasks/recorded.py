@@ -37,7 +37,7 @@ def provenance(run_id: str) -> Provenance:
     if run.info.status != "FINISHED":
         raise GraftError(f"Run {run_id} is {run.info.status}. Only a FINISHED run can be reproduced: let it end first.")
     with tempfile.TemporaryDirectory() as folder:
-        content = _fetched(run_id, tracking.PROVENANCE, folder).read_text("utf-8")
+        content = fetched(run_id, tracking.PROVENANCE, folder).read_text("utf-8")
     try:
         return Provenance.model_validate_json(content)
     except ValidationError as error:
@@ -56,7 +56,7 @@ def answers_of(run_id: str, target: Target) -> Answers:
         GraftError: it did not keep them, or MLflow does not give them.
     """
     with tempfile.TemporaryDirectory() as folder:
-        return answers_in(_fetched(run_id, PREDICTIONS, folder), target)
+        return answers_in(fetched(run_id, PREDICTIONS, folder), target)
 
 
 def answers_in(file: Path, target: Target) -> Answers:
@@ -92,7 +92,12 @@ def _run(run_id: str) -> Any:
     return found[0]
 
 
-def _fetched(run_id: str, name: str, folder: str) -> Path:
+def fetched(run_id: str, name: str, folder: str) -> Path:
+    """An artifact of a run as a file in this folder.
+
+    Raises:
+        GraftError: the run has none of this name.
+    """
     with tracking.explained():
         if any(file.path == name for file in tracking.client().list_artifacts(run_id)):
             return Path(tracking.client().download_artifacts(run_id, name, folder))

@@ -1,7 +1,5 @@
 """A suite's run in MLflow and its children's. What is done stands there and nowhere else: a deleted run is not done."""
 
-from pathlib import Path
-
 from pydantic import Field
 
 from tasks import tracking
@@ -63,12 +61,6 @@ def curve(run_id: str, name: str) -> tuple[float, ...]:
     with tracking.explained():
         found = tracking.client().get_metric_history(run_id, name)
     return tuple(one.value for one in sorted(found, key=lambda one: one.step))
-
-
-def fetch(run_id: str, artifact: str, folder: Path) -> Path:
-    """An artifact of a run as a file in this folder."""
-    with tracking.explained():
-        return Path(tracking.client().download_artifacts(run_id, artifact, str(folder)))
 
 
 def _done(run: object) -> Done:

@@ -14,7 +14,8 @@ import yaml
 from made import Graft
 from small import sentences
 
-from flows.compare import Report, Unfinished, compare
+from flows.compare import Report, compare
+from flows.suite import Unfinished
 from tasks import tracking
 from tasks.comparison import reading
 from tasks.comparison.asked import asked

@@ -14,8 +14,8 @@ from made import Graft
 from official import FOLDERS, columns, row, write, write_task
 from rich.console import Console
 
-from flows.glue import Report, Unfinished, as_object, glue, show, taught
-from flows.suite import Outcome
+from flows.glue import Report, as_object, glue, show, taught
+from flows.suite import Outcome, Unfinished
 from tasks import suites, tracking
 from tasks.frozen import GraftError
 from tasks.glue import standings

@@ -10,8 +10,9 @@ from tasks.recipe import Recipe
 from tasks.results import Prepared
 
 ALL = "all"
-OPTIONS = {"seed": "--seeds", "method": "--methods"}
-OWN = {"name", "model", "crown"}  # what a comparison gives its children itself
+TAKEN = {key: f"is for one recipe. Use {option}." for key, option in (("seed", "--seeds"), ("method", "--methods"))}
+TAKEN |= dict.fromkeys(("name", "model", "crown"), "is what a comparison sets itself. Leave it out.")
+TWICE = "says what --limits says too. Leave one of them out."
 FEWEST = 2  # as `dataset.limit` has it
 
 
@@ -84,24 +85,11 @@ def asked(
         compose.find("methods", name)
     if not 0 < margin < 100:
         raise GraftError(f"--margin {margin:g} is not above 0 and below 100 points. Give one such as 2.")
-    for key in (override.partition("=")[0] for override in overrides):
-        if key in OPTIONS:
-            raise GraftError(f"Override {key}= is for one recipe. Use {OPTIONS[key]}.")
-        if key in OWN:
-            raise GraftError(f"Override {key}= is what a comparison sets itself. Leave it out.")
-        if key == "dataset.limit" and limits is not None:
-            raise GraftError("Override dataset.limit= says what --limits says too. Leave one of them out.")
+    compose.refuse(overrides, TAKEN | ({"dataset.limit": TWICE} if limits is not None else {}))
     return Compared(
-        experiment=experiment, methods=tuple(names), seeds=_seeds(seeds), limits=_limits(limits) if limits else (),
-        margin=margin, overrides=tuple(overrides),
+        experiment=experiment, methods=tuple(names), seeds=compose.seeds(seeds),
+        limits=_limits(limits) if limits else (), margin=margin, overrides=tuple(overrides),
     )  # fmt: skip
-
-
-def _seeds(words: str) -> tuple[int, ...]:
-    parts = [part.strip() for part in words.split(",")]
-    if not all(part.isdecimal() for part in parts) or len({*map(int, parts)}) < len(parts):
-        raise GraftError(f"--seeds {words!r} are not different whole numbers with commas, such as 0,1,2.")
-    return tuple(map(int, parts))
 
 
 def _limits(words: str) -> tuple[int | None, ...]:

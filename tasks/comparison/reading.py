@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tasks import suites
+from tasks import recorded, suites
 from tasks.comparison.asked import Child, Compared, Shared, trained_on
 from tasks.comparison.ranking import Ran, failed, lines_of
 from tasks.comparison.table import Comparison, Line
@@ -63,7 +63,7 @@ def _read(found: Sequence[tuple[Child, Any]], data: Shared, truth: Truth, target
     runs = []
     with tempfile.TemporaryDirectory() as folder, console.status("reading the runs"):
         for child, done in found:
-            file = suites.fetch(done.run_id, "predictions.parquet", Path(folder))
+            file = recorded.fetched(done.run_id, recorded.PREDICTIONS, folder)
             curve = suites.curve(done.run_id, f"validation/{child.recipe.dataset.scored[0]}")
             seed, said = child.recipe.seed, answers(file, target, truth)
             rows = trained_on(data[child.limit, seed])

@@ -11,7 +11,8 @@ from tasks.saved import check_fit
 
 TEACHER, TAUGHT = "mnli", ("rte", "mrpc", "stsb")
 OPTIONS = {"seed": "--seeds", "method": "--method", "backbone": "--backbone", "dataset": "--tasks"}
-OWN = {"name", "model", "start_from"}  # what every child has of its own
+TAKEN = {key: f"is for one recipe. Use {option}." for key, option in OPTIONS.items()}
+TAKEN |= dict.fromkeys(("name", "model", "start_from"), "would be the same for every task. Leave it out.")
 DEFAULTS = "defaults"
 
 
@@ -44,14 +45,8 @@ def asked(tasks: str, method: str, backbone: str, seeds: str, overrides: Sequenc
     if odd := [name for name in names if name not in TASKS]:
         told = " ax is scored with mnli." if "ax" in odd else ""
         raise GraftError(f"There is no GLUE task {odd[0]!r}.{told} Valid in --tasks: all, or {','.join(TASKS)}.")
-    parts = [seed.strip() for seed in seeds.split(",")]
-    if not all(seed.isdecimal() for seed in parts) or len({*parts}) < len(parts):
-        raise GraftError(f"--seeds {seeds!r} are not different whole numbers with commas, such as 0,1,2.")
-    for key in (override.partition("=")[0] for override in overrides):
-        if key in OPTIONS:
-            raise GraftError(f"Override {key}= is for one recipe. Use {OPTIONS[key]}.")
-        if key in OWN:
-            raise GraftError(f"Override {key}= would be the same for every task. Leave it out.")
+    numbers = compose.seeds(seeds)
+    compose.refuse(overrides, TAKEN)
     if start_from_mnli and TEACHER not in names:
         raise GraftError(f"--start-from-mnli needs mnli among the tasks, but --tasks is {tasks!r}. Add mnli.")
     if start_from_mnli and method in HEAD_ONLY:
@@ -60,7 +55,7 @@ def asked(tasks: str, method: str, backbone: str, seeds: str, overrides: Sequenc
     compose.find("backbones", backbone)
     return Suite(
         tasks=tuple(task for task in TASKS if task in names), method=method, backbone=backbone,
-        seeds=tuple(map(int, parts)), overrides=tuple(overrides), start_from_mnli=start_from_mnli,
+        seeds=numbers, overrides=tuple(overrides), start_from_mnli=start_from_mnli,
     )  # fmt: skip
 
 
