@@ -1,7 +1,7 @@
 """The rule for replacing the champion, and its verdict. Works on evidence alone: numbers, no model."""
 
 from collections.abc import Iterator
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import Field, model_validator
 
@@ -9,8 +9,8 @@ from tasks.corruptions import Corruption, known
 from tasks.evidence import Evidence
 from tasks.frozen import Frozen, GraftError
 from tasks.metrics import score
-from tasks.paired import SHARES, difference, mcnemar, split_votes
-from tasks.results import Reason, Verdict
+from tasks.paired import SHARES, Estimate, difference, mcnemar, split_votes
+from tasks.results import Outcome, Reason, Verdict
 
 BY_CLASS, BY_LENGTH = "class", "length"
 FEWEST = 100  # rows, below which the bootstrap's bounds err too often (make gate-table)
@@ -120,7 +120,7 @@ class Gate(Frozen):
         got, held = candidate.card.score.value, champion.card.score.value
         found = difference(name, truth, candidate.predicted, champion.predicted, self.confidence)
         bound = -self.margin if self.superiority is None else self.superiority
-        outcome: Literal["passed", "failed", "open"] = "passed" if found.low > bound else "open"
+        outcome: Outcome = "passed" if found.low > bound else "open"
         if found.high < -self.margin:
             outcome = "failed"
         if few := name not in SHARES and len(truth) < FEWEST:
@@ -134,12 +134,10 @@ class Gate(Frozen):
         }[outcome]
         told = (
             f"{name} {got:.4f} {said}: the champion has {held:.4f} on the same {candidate.card.rows:,} test rows, "
-            f"{_between(found.value, found.low, found.high, self.confidence)}{_votes(name, candidate, champion)}"
+            f"{_between(found, self.confidence)}{_votes(name, candidate, champion)}"
             f"{f'; fewer than {FEWEST} rows show nothing by the bootstrap' if few else ''}."
         )
-        return Reason(
-            about=name, outcome=outcome, told=told, candidate=got, champion=held, low=found.low, high=found.high
-        )
+        return _reason(name, outcome, told, got, held, found)
 
     def _slices(self, candidate: Evidence, champion: Evidence) -> Iterator[Reason]:
         """Each slice; so many looks share the chance of an error (Bonferroni)."""
@@ -161,12 +159,9 @@ class Gate(Frozen):
             got, held = score(metric, truth, own), score(metric, truth, other)
             told = (
                 f"{name}: {metric} {got:.4f} is {'' if worse else 'not shown to be '}worse than the champion's "
-                f"{held:.4f} on {int(rows.sum()):,} rows, {_between(found.value, found.low, found.high, confidence)}."
+                f"{held:.4f} on {int(rows.sum()):,} rows, {_between(found, confidence)}."
             )
-            yield Reason(
-                about=name, outcome=_passed(not worse), told=told, candidate=got, champion=held,
-                low=found.low, high=found.high,
-            )  # fmt: skip
+            yield _reason(name, _passed(not worse), told, got, held, found)
 
     def _limits(self, candidate: Evidence, champion: Evidence | None) -> Iterator[Reason]:
         names, forms = ("calibration error", "milliseconds a row", "megabytes"), (".4f", ".1f", ",.1f")
@@ -185,19 +180,20 @@ class Gate(Frozen):
             found = difference(name, truth, candidate.corrupted[kind], clean, self.confidence)
             got = score(name, truth, candidate.corrupted[kind])
             held = score(name, truth, champion.corrupted[kind]) if champion else None
-            low = found.high < -most
+            fell = found.high < -most
             told = (
                 f"With {kind}, {name} on {len(truth):,} rows is {got:.4f} instead of {got - found.value:.4f}: that is "
-                f"{'' if low else 'not shown to be '}a fall by more than {most:.4f} "
-                f"({_between(found.value, found.low, found.high, self.confidence)})."
+                f"{'' if fell else 'not shown to be '}a fall by more than {most:.4f} "
+                f"({_between(found, self.confidence)})."
             )
-            yield Reason(
-                about=kind, outcome=_passed(not low), told=told, candidate=got, champion=held,
-                low=found.low, high=found.high,
-            )  # fmt: skip
+            yield _reason(kind, _passed(not fell), told, got, held, found)
 
 
-def _passed(good: bool) -> Literal["passed", "failed"]:
+def _reason(about: str, outcome: Outcome, told: str, got: float, held: float | None, found: Estimate) -> Reason:
+    return Reason(about=about, outcome=outcome, told=told, candidate=got, champion=held, low=found.low, high=found.high)
+
+
+def _passed(good: bool) -> Outcome:
     return "passed" if good else "failed"
 
 
@@ -212,9 +208,9 @@ def _metric(shown: Evidence) -> str:
     return "accuracy" if shown.card.classes else shown.card.headline
 
 
-def _between(value: float, low: float, high: float, confidence: float) -> str:
+def _between(found: Estimate, confidence: float) -> str:
     sure = f"each with {100 * confidence:.4g} % confidence"
-    return f"a difference of {value:+.4f} (above {low:+.4f} and below {high:+.4f}, {sure})"
+    return f"a difference of {found.value:+.4f} (above {found.low:+.4f} and below {found.high:+.4f}, {sure})"
 
 
 def _votes(name: str, candidate: Evidence, champion: Evidence) -> str:

@@ -8,6 +8,7 @@ from pydantic import model_validator
 from tasks.frozen import Frozen
 
 Overlap = Literal["yes", "no", "unknown"]
+Outcome = Literal["passed", "open", "failed", "not judged"]
 
 
 class Target(Frozen):
@@ -145,7 +146,7 @@ class Reason(Frozen):
     """
 
     about: str
-    outcome: Literal["passed", "open", "failed", "not judged"]
+    outcome: Outcome
     told: str
     candidate: float | None = None
     champion: float | None = None
