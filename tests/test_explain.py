@@ -27,7 +27,7 @@ Values = Callable[[Model, Any, str], Any]
 
 @pytest.fixture(scope="module")
 def another(shared_home: Path, digits: Made) -> Made:
-    """Version 2 of the digits, from another seed; version 1 stays the champion."""
+    """One more version of the digits, from another seed; version 1 stays the champion."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRAFT_HOME", str(shared_home))
         return make(shared_home / "digits-2", "digits_scratch", *IMAGE, "seed=1", "crown=false")
@@ -159,7 +159,8 @@ def artifacts(made: Made) -> list[str]:
 def test_a_version_that_is_not_the_champion_is_held_against_it(
     graft: Graft, at_home: Path, digits: Made, another: Made, tmp_path: Path
 ) -> None:
-    told = graft("explain", "digits", "--version", 2, "--worst", 5, "--out", tmp_path, "--json")
+    version = another.result.registered.version
+    told = graft("explain", "digits", "--version", version, "--worst", 5, "--out", tmp_path, "--json")
     found = json.loads(told.out)
     this, other = another.predictions, digits.predictions
     apart = this["prediction"] != other["prediction"]
@@ -170,8 +171,8 @@ def test_a_version_that_is_not_the_champion_is_held_against_it(
     assert found["right"]["other"] == (apart & (other["prediction"] == other["label"])).sum()
     assert len(found["parted"]) == 5
     assert (tmp_path / "errors.html").read_text().count("data:image/png;base64,") == 10
-    shown = graft("explain", "digits", "--version", 1, "--against", 2, "--worst", 5, "--out", tmp_path)
-    assert f"It parts from version 2 on {apart.sum()} rows" in " ".join(shown.out.split())
+    shown = graft("explain", "digits", "--version", 1, "--against", version, "--worst", 5, "--out", tmp_path)
+    assert f"It parts from version {version} on {apart.sum()} rows" in " ".join(shown.out.split())
 
 
 def test_the_listed_rows_are_those_that_the_model_got_wrong(
@@ -186,15 +187,15 @@ def test_the_listed_rows_are_those_that_the_model_got_wrong(
 
 
 def test_test_rows_that_are_not_those_of_the_version_are_refused(graft: Graft, at_home: Path, another: Made) -> None:
-    run_id = another.result.registered.run_id
+    run_id, version = another.result.registered.run_id, another.result.registered.version
     card = tracking.kept(run_id, "scorecard.json")
     assert card is not None
     tracking.keep(run_id, "scorecard.json", card | {"test_hash": "of other rows"})
-    told = graft("explain", "digits", "--version", 2, "--worst", 5)
+    told = graft("explain", "digits", "--version", version, "--worst", 5)
     tracking.keep(run_id, "scorecard.json", card)
 
     assert told.code == 2
-    assert "The test rows are not those that version 2 of 'digits' was scored on" in " ".join(told.err.split())
+    assert f"The test rows are not those that version {version} of 'digits' was scored on" in " ".join(told.err.split())
     assert told.out == ""
 
 

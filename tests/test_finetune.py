@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from made import IMAGE, TEXT, Graft, Made, aliases
@@ -26,6 +25,8 @@ from tasks.results import Checkpoint
 pytest_plugins = ["made"]
 
 ROOT = Path(__file__).parents[1]
+
+Again = tuple[Result, dict[str, int], dict[str, int]]
 
 
 def _process(home: Path, *words: str, **environment: str) -> subprocess.Popen[str]:
@@ -59,18 +60,18 @@ def test_an_adapter_trains_few_weights_and_a_scratch_network_all(tickets: Made, 
 
 
 @pytest.fixture(scope="module")
-def again(digits: Made, shared_home: Path) -> tuple[Result, dict[str, int]]:
-    """The same recipe once more, with a floor that it cannot reach."""
+def again(digits: Made, shared_home: Path) -> Again:
+    """The same recipe once more, with a floor that it cannot reach; and the aliases before and after it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRAFT_HOME", str(shared_home))
-        result = run(load("digits_scratch", [*IMAGE, "gate.floor=0.99"]))
-        return result, aliases("digits")
+        before = aliases("digits")
+        return run(load("digits_scratch", [*IMAGE, "gate.floor=0.99"])), before, aliases("digits")
 
 
-def test_the_same_recipe_again_is_a_new_version_with_the_same_score(again: tuple[Result, Any], digits: Made) -> None:
-    result, _ = again
+def test_the_same_recipe_again_is_a_new_version_with_the_same_score(again: Again, digits: Made) -> None:
+    result, before, _ = again
 
-    assert result.registered.version == digits.result.registered.version + 1
+    assert result.registered.version == before["candidate"] + 1
     assert result.registered.run_id != digits.result.registered.run_id
     assert result.recipe.fingerprint == digits.result.recipe.fingerprint
     assert result.card.metrics == digits.result.card.metrics
@@ -82,9 +83,9 @@ def test_the_same_recipe_again_is_a_new_version_with_the_same_score(again: tuple
 
 
 def test_below_the_floor_it_is_rejected_and_stays_a_candidate_and_the_champion_stays(
-    at_home: Path, again: tuple[Result, dict[str, int]]
+    at_home: Path, again: Again
 ) -> None:
-    result, named = again
+    result, _, named = again
 
     assert not result.verdict.passed
     assert result.verdict.reasons[0].endswith("is below the floor 0.9900.")
