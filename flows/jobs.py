@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from prefect.states import Completed
 from pydantic import Field
 
 from flows import finetune as story
+from flows import live
 from flows import promote as standing
 from flows.news import tell, turn
-from tasks import compose, runtime, tracking
+from tasks import compose, ledger, runtime, tracking
 from tasks.frozen import GraftError
 from tasks.prepare import prepare
 from tasks.recipe import Recipe
@@ -34,6 +34,8 @@ else:
 
 Whole = Annotated[int, Field(ge=0, le=1_000_000_000)]
 Version = Annotated[int, Field(ge=1, lt=2**31)]
+Named = Annotated[str, Field(min_length=1)]
+Because = Annotated[str, Field(min_length=1, max_length=ledger.LONGEST)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -132,32 +134,36 @@ def retrain(
 
 
 @flow(name="promote", flow_run_name="promote-{model}-{version}")
-def promote(model: str, version: Version, because: str, gate: Gate = OWN, override: bool = False) -> State[None]:
+def promote(model: Named, version: Version, because: Because, gate: Gate = OWN, override: bool = False) -> State[None]:
     """Judge a version against the champion, now, and make it the champion if the gate lets it pass.
 
     Args:
-        model: the registered model's name
-        version: which of its versions
+        model: the registered model's name, such as tickets
+        version: the number of one of its versions
         because: your reason, for the ledger
-        gate: another gate than that of the version's recipe
-        override: make it the champion without asking the gate; the ledger says so
+        gate: by which gate to judge; as the experiment says: the one in the version's recipe
+        override: make it the champion unjudged, even one that was refused; the ledger says so
     """
+    if before := live.done_before():
+        return before
     verdict = standing.promote(model, version, because, "" if gate == OWN else gate, override)
     told = f"{model}/{version}: {verdict}. {' '.join(verdict.reasons)}"
-    return Completed(name=str(verdict).capitalize(), message=told)
+    return live.ended(str(verdict), told if verdict.passed else f"{told} To promote it all the same, choose override.")
 
 
 @flow(name="rollback", flow_run_name="rollback-{model}")
-def rollback(model: str, to: Whole = 0, because: str = "") -> State[None]:
+def rollback(model: Named, to: Whole = 0, because: str = "") -> State[None]:
     """Make the version the champion again that was it before.
 
     Args:
-        model: the registered model's name
-        to: a version; 0: the one that the ledger has before the present champion
+        model: the registered model's name, such as tickets
+        to: the number of a version; 0: the champion before the present one, by the ledger
         because: your reason, for the ledger
     """
+    if before := live.done_before():
+        return before
     entry = standing.rollback(model, to, because)
-    return Completed(name="RolledBack", message=f"{model}/{entry.champion} is the champion, instead of {entry.before}.")
+    return live.ended("rolled back", f"{model}/{entry.champion} is the champion, instead of {entry.before}.")
 
 
 def unchanged(recipe: Recipe) -> bool:
@@ -171,4 +177,4 @@ def unchanged(recipe: Recipe) -> bool:
 
 
 def _ended(recipe: Recipe, became: str, why: str) -> State[None]:
-    return Completed(name=became.capitalize(), message=tell(recipe, became, why))
+    return live.ended(became, tell(recipe, became, why))

@@ -25,10 +25,12 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State, StateType
 from prefect.context import FlowRunContext
 from prefect.exceptions import PrefectException
 from prefect.logging import get_run_logger
 from prefect.settings import PREFECT_UI_URL
+from prefect.states import Completed
 
 from flows.platform import underway
 from tasks import plots, screen, tracking
@@ -129,11 +131,44 @@ def linked(run_id: str, work: Path) -> None:
     tracking.tag(run_id, {"prefect.flow_run": own, "prefect.url": f"{PREFECT_UI_URL.value()}/runs/flow-run/{own}"})
     page = tracking.page(run_id)
     get_run_logger().info("MLflow run %s  %s", run_id, page or "")
-    with suppress(*TROUBLE), get_client(sync_client=True) as client:
-        tags = {*client.read_flow_run(context.flow_run.id).tags, f"mlflow:{run_id}"}
-        client.update_flow_run(context.flow_run.id, tags=sorted(tags))
-        if page:
+    _tag(context.flow_run.id, f"mlflow:{run_id}")
+    pointed(run_id)
+
+
+def pointed(run_id: str) -> None:
+    """A link from the flow run to an MLflow run."""
+    with suppress(*TROUBLE):
+        if FlowRunContext.get() and (page := tracking.page(run_id)):
             create_link_artifact(link=page, link_text="the run in MLflow", key="mlflow", description="curves, files")
+
+
+def _tag(flow_run: UUID, tag: str) -> None:
+    with suppress(*TROUBLE), get_client(sync_client=True) as client:
+        tags = {*client.read_flow_run(flow_run).tags, tag}
+        client.update_flow_run(flow_run, tags=sorted(tags))
+
+
+def ended(became: str, told: str) -> State[None]:
+    """The last state of the flow run under way: what became of it is its tag, and the state's message.
+
+    The state has Prefect's own name, since its page lists and counts runs by the names that it knows.
+    """
+    get_run_logger().info(told)
+    context = FlowRunContext.get()
+    if context and context.flow_run:
+        _tag(context.flow_run.id, became)
+    return Completed(message=told)
+
+
+def done_before() -> State[None] | None:
+    """How this very flow run has ended once already, if the page's Retry began it again."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None or context.flow_run.run_count < 2:
+        return None
+    with get_client(sync_client=True) as client:
+        states = client.read_flow_run_states(context.flow_run.id)
+    told = [state.message or "" for state in states if state.type is StateType.COMPLETED]
+    return Completed(message=told[0]) if told else None
 
 
 def scored(result: "Result") -> None:
@@ -143,7 +178,7 @@ def scored(result: "Result") -> None:
     card = result.card
     why = f"**{result.verdict}**: {' '.join(result.verdict.reasons)}"
     get_run_logger().info("%s %s, %s", card.headline, card.score, why.replace("*", ""))
-    judged(result.verdict)
+    judged(result.verdict, f"{result.registered.name}/{result.registered.version}")
     with suppress(*TROUBLE):
         create_table_artifact(key="results", table=results(result), description=why)
         create_image_artifact(
@@ -151,16 +186,19 @@ def scored(result: "Result") -> None:
         )
 
 
-def judged(verdict: Verdict) -> None:
-    """The gate's reasons as a table of the flow run; nothing where there is none."""
+def judged(verdict: Verdict, version: str) -> None:
+    """The gate's reasons as sentences and a table of the flow run; nothing where there is none."""
     if FlowRunContext.get() is None:
         return
+    told = "".join(f"\n- {reason}" for reason in verdict.reasons)
     with suppress(*TROUBLE):
-        create_table_artifact(key="verdict", table=reasons(verdict), description=f"**{verdict.decision}**")
+        create_table_artifact(
+            key="verdict", table=reasons(verdict), description=f"**{version}: {verdict.decision}**\n{told}"
+        )
 
 
 def reasons(verdict: Verdict) -> list[dict[str, str]]:
-    """Every reason in a line: figures of both, the bounds of the difference, and the sentence."""
+    """Every reason in a line: the figures of both, and the bounds of the difference."""
 
     def figure(value: float | None, sign: str = "") -> str:
         return "" if value is None else f"{value:{sign}.4f}"
@@ -171,9 +209,8 @@ def reasons(verdict: Verdict) -> list[dict[str, str]]:
             "outcome": one.outcome,
             "candidate": figure(one.candidate),
             "champion": figure(one.champion),
-            "above": figure(one.low, "+"),
-            "below": figure(one.high, "+"),
-            "why": one.told,
+            "difference above": figure(one.low, "+"),
+            "and below": figure(one.high, "+"),
         }
         for one in verdict.judged
     ]

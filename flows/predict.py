@@ -90,5 +90,11 @@ def _show(answers: pd.DataFrame) -> None:
     figures = [column for column in answers.columns if column != "probabilities"]
     shown = Table("input", *figures, box=None, header_style="dim")
     for row, values in answers[figures].iterrows():
-        shown.add_row(str(row)[:70], *(f"{value:.3f}" if isinstance(value, float) else str(value) for value in values))
+        shown.add_row(str(row)[:70], *map(_cell, values))
     Console().print(shown)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "(not sure enough)"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

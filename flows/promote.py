@@ -19,7 +19,7 @@ from tasks.judge import judge
 from tasks.ledger import Entry
 from tasks.prepare import prepare
 from tasks.recipe import Recipe
-from tasks.results import Reason, Registered, Verdict
+from tasks.results import Registered, Verdict
 
 
 def promote(name: str, version: int, because: str, gate: str = "", override: bool = False) -> Verdict:
@@ -42,14 +42,11 @@ def promote(name: str, version: int, because: str, gate: str = "", override: boo
             f"Version {version} is the champion of {name!r} already. `graft ledger {name}` tells since when."
         )
     if override:
-        told = "A person's decision: the gate was not asked."
-        because = f"{because} (a person's decision: the gate was not asked)"
-        passed = Reason(about="override", outcome="passed", told=told)
-        verdict = Verdict(judged=(passed,), against=held.version if held else None)
+        verdict = champion.overrule(wanted, held.version if held else None, because)
     else:
-        verdict = _judged(wanted, gate)
-    verdict = champion.settle(wanted, verdict, because)
-    live.judged(verdict)
+        verdict = champion.settle(wanted, _judged(wanted, gate), because)
+    live.pointed(wanted.run_id)
+    live.judged(verdict, f"{name}/{version}")
     return verdict
 
 
@@ -98,7 +95,10 @@ def rollback(name: str, to: int = 0, because: str = "") -> Entry:
     if held and held.version == wanted.version:
         raise GraftError(f"Version {wanted.version} is the champion of {name!r} already.")
     told = ledger.reason(because) if because else "Rolled back."
-    return champion.move(wanted, held.version if held else None, "rolled back", told)
+    entry = champion.move(wanted, held.version if held else None, "rolled back", told)
+    if held:
+        registry.describe(held, {"graft.rolled_back": f"to version {wanted.version}: {told}"})
+    return entry
 
 
 def ask(name: str, version: int, because: str, gate: str, override: bool, as_json: bool) -> int:
@@ -106,10 +106,11 @@ def ask(name: str, version: int, because: str, gate: str, override: bool, as_jso
     verdict = promote(name, version, because, gate, override)
     screen = Console(stderr=as_json)
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
-    for column in ("what", "outcome", "candidate", "champion", "above", "below"):
+    rows = live.reasons(verdict)
+    for column in rows[0]:
         table.add_column(column)
-    for row in live.reasons(verdict):
-        table.add_row(*(escape(value) for key, value in row.items() if key != "why"))
+    for row in rows:
+        table.add_row(*map(escape, row.values()))
     screen.print(table)
     screen.print(f"{name}/{version} {report.told(verdict)}", highlight=False)
     if as_json:
@@ -154,10 +155,11 @@ def show(name: str, as_json: bool) -> None:
 
 def _table(found: list[Entry]) -> Table:
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
-    for column in ("", "when (UTC)", "who", "version", "became", "champion after", "why"):
-        table.add_column(column, overflow="fold", no_wrap=column in {"when (UTC)", "version"})
+    for column in ("", "when (UTC)", "who", "version", "became", "champion", "why"):
+        table.add_column(column, overflow="fold", no_wrap=column in {"when (UTC)", "version", "champion"})
     for entry in found:
         when = entry.when[:16].replace("T", " ")
-        cells = (entry.number, when, entry.who, entry.version, entry.action, entry.champion or "none", entry.why)
+        moved = " -> ".join(str(one or "none") for one in dict.fromkeys((entry.before, entry.champion)))
+        cells = (entry.number, when, entry.who, entry.version, entry.action, moved, entry.why)
         table.add_row(*(escape(str(cell)) for cell in cells))
     return table

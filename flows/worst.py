@@ -69,8 +69,8 @@ def _answers(version: Registered, data: Prepared) -> Answers:
             f"The test rows are not those that version {version.version} of {version.name!r} was scored on, so its "
             "errors cannot be told from them. Put the rows back, or train again on those that are there now."
         )
-    logits = recorded.answers_of(version.run_id, data.target).logits
-    return Answers(data.target, rows_of(data, "test").labels, logits)
+    said = recorded.answers_of(version.run_id, data.target)
+    return Answers(data.target, rows_of(data, "test").labels, said.logits, said.predicted)
 
 
 def _errors(to: Asked, own: Answers) -> str:

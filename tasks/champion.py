@@ -35,12 +35,37 @@ def settle(candidate: Registered, verdict: Verdict, because: str = "") -> Verdic
         _note(candidate, verdict, because)
         return verdict
     try:
-        move(candidate, verdict.against, "promoted", because or verdict.reasons[0], verdict)
+        move(candidate, verdict.against, "promoted", _why(because, verdict), verdict)
     except Overtaken as error:
         late = Reason(about="champion", outcome="open", told=str(error))
         verdict = verdict.model_copy(update={"judged": (*verdict.judged, late)})
         _keep(candidate, verdict)
     return verdict
+
+
+@step
+def overrule(to: Registered, against: int | None, because: str) -> Verdict:
+    """Make a version the champion without asking the gate, whose own verdict on it stays as it is.
+
+    Args:
+        to: the version.
+        against: the champion that it replaces.
+        because: a person's reason.
+    """
+    told = "A person's decision: the gate was not asked."
+    verdict = Verdict(judged=(Reason(about="override", outcome="passed", told=told),), against=against)
+    try:
+        move(to, against, "promoted", _why(because, verdict))
+    except Overtaken as error:
+        late = Reason(about="champion", outcome="open", told=str(error))
+        return verdict.model_copy(update={"judged": (*verdict.judged, late)})
+    registry.describe(to, {"graft.override": because})
+    return verdict
+
+
+def _why(because: str, verdict: Verdict) -> str:
+    """For the ledger: a person's reason, then the gate's first."""
+    return f"{because}: {verdict.reasons[0]}" if because else verdict.reasons[0]
 
 
 def _keep(candidate: Registered, verdict: Verdict) -> None:
@@ -62,8 +87,7 @@ def _note(candidate: Registered, verdict: Verdict, because: str) -> None:
         held = registry.champion(candidate.name)
         own = held.version if held else None
         action: ledger.Action = "rejected" if verdict.decision == "REJECT" else "held"
-        told = f"{because}: {verdict.reasons[0]}" if because else verdict.reasons[0]
-        _written(candidate, action, own, own, told, verdict)
+        _written(candidate, action, own, own, _why(because, verdict), verdict)
 
 
 def move(

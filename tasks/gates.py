@@ -11,8 +11,8 @@ from tasks.frozen import Frozen, GraftError
 from tasks.metrics import score
 from tasks.paired import SHARES, Estimate, difference, mcnemar, split_votes
 from tasks.results import Outcome, Reason, Verdict
+from tasks.slices import BY_CLASS, BY_LENGTH, metric_of_part
 
-BY_CLASS, BY_LENGTH = "class", "length"
 FEWEST = 100  # rows, below which the bootstrap's bounds err too often (make gate-table)
 
 
@@ -202,10 +202,8 @@ def _figures(shown: Evidence) -> tuple[float, float, float]:
 
 
 def _metric(shown: Evidence) -> str:
-    """The score of a part of the rows: of one class, say, F1 tells nothing."""
-    if shown.truth.ndim == 2:
-        return "exact_match"
-    return "accuracy" if shown.card.classes else shown.card.headline
+    kind = "multilabel" if shown.truth.ndim == 2 else "class" if shown.card.classes else "number"
+    return metric_of_part(kind, shown.card.headline)
 
 
 def _between(found: Estimate, confidence: float) -> str:

@@ -11,18 +11,19 @@ from torch import Tensor
 from tasks import recorded, registry, runtime, saved
 from tasks.backbones.network import Network, logits_of
 from tasks.corruptions import corrupted
-from tasks.datasets.spec import INPUTS, SLICE, DatasetSpec
+from tasks.datasets.spec import INPUTS, DatasetSpec
 from tasks.evaluate import evaluate
 from tasks.evidence import Evidence
 from tasks.frozen import GraftError
-from tasks.gates import BY_CLASS, BY_LENGTH, Gate
+from tasks.gates import Gate
 from tasks.latency import few, latency
 from tasks.objective import answers
 from tasks.prepare import rows_of
 from tasks.recipe import Recipe
-from tasks.results import Prepared, Reason, Scorecard, Target, Verdict
-from tasks.rows import Rows, inputs_of
+from tasks.results import Prepared, Reason, Scorecard, Verdict
+from tasks.rows import inputs_of
 from tasks.screen import bar
+from tasks.slices import slices
 from tasks.steps import step
 
 CORRUPTED = 1000  # rows at most: those with the lowest keys
@@ -60,7 +61,7 @@ def evidence(gate: Gate, folder: Path, data: Prepared, dataset: DatasetSpec, car
     return Evidence(
         card=card,
         truth=rows.labels,
-        predicted=recorded.answers_in(card.folder / recorded.PREDICTIONS, data.target).predicted,
+        predicted=recorded.answers_in(card.folder / recorded.PREDICTIONS, saved.target_of(folder)).predicted,
         slices={one.by: slices(one.by, rows, data.target) for one in gate.slices},
         asked=asked,
         corrupted=_corrupted(gate, folder, rows.table(asked.tolist())) if asked is not None else {},
@@ -85,19 +86,3 @@ def _corrupted(gate: Gate, folder: Path, rows: pd.DataFrame) -> dict[str, NDArra
 def _asked(network: Network, rows: pd.DataFrame, kind: str) -> Tensor:
     with bar(f"score with {kind}", len(rows)) as shown:
         return logits_of(network, inputs_of(rows), done=lambda rows: shown.advance(steps=rows))
-
-
-def slices(by: str, rows: Rows, target: Target) -> dict[str, NDArray[Any]]:
-    """The parts of the rows, each with its mask [N]: by class, by thirds of length, or by a column's values."""
-    if by == BY_CLASS:
-        return {label: rows.labels == index for index, label in enumerate(target.labels or ())}
-    if by == BY_LENGTH:
-        lengths = sum(np.array([len(text) for text in rows[name]]) for name in INPUTS if name in rows)
-        low, high = np.quantile(lengths, [1 / 3, 2 / 3]).astype(int).tolist()
-        return {
-            f"up to {low}": lengths <= low,
-            f"{low + 1} to {high}": (lengths > low) & (lengths <= high),
-            f"above {high}": lengths > high,
-        }
-    values = np.array(list(rows[f"{SLICE}{by}"]), dtype=object)
-    return {str(value) or "(empty)": values == value for value in sorted(set(values))}

@@ -3,7 +3,7 @@
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
-from torch import nn
+from torch import nn, no_grad
 
 from tasks.backbones.network import Network, adaptable, transposed
 from tasks.frozen import Frozen, GraftError
@@ -181,6 +181,17 @@ def count_trained(network: Network) -> tuple[int, int]:
             head += weight.numel() * inside
             adapter += weight.numel() * (not inside)
     return adapter, head
+
+
+@no_grad()
+def cool(network: Network, temperature: float) -> None:
+    """Divide all that the network will answer by a temperature: its head's last layer, weights and bias."""
+    inside = [name for name, weight in network.module.named_parameters() if weight.requires_grad]
+    inside = [name for name in inside if in_head(name, network.head)]
+    last = inside[-1].rpartition(".")[0]
+    for name in inside:
+        if name.rpartition(".")[0] == last:
+            network.module.get_parameter(name).div_(temperature)
 
 
 def in_head(weight: str, head: tuple[str, ...]) -> bool:

@@ -1,4 +1,7 @@
-"""What a target asks of the numbers that a network gives: its loss, and its answer."""
+"""What a target asks of the numbers that a network gives: its loss, its probabilities and its answer."""
+
+from itertools import compress
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,11 +39,38 @@ class Objective(nn.Module):
         return nn.functional.mse_loss(logits[:, 0].float(), labels.float())
 
 
+def weighed(target: Target, logits: Tensor) -> Tensor:
+    """[N, K] logits moved by the thresholds: the largest, or every one above 0, is the answer."""
+    if target.thresholds is None:
+        return logits
+    limits = torch.tensor(target.thresholds, dtype=torch.float64)
+    return logits.double() - (limits.logit() if target.kind == "multilabel" else limits.log()).to(logits.device)
+
+
 def answers(target: Target, logits: Tensor) -> Tensor:
-    """[N] class indices or numbers, or [N, K] of 0 and 1 (a label whose probability is above a half), of logits."""
+    """[N] class indices or numbers, or [N, K] of 0 and 1, of logits; where it would abstain, what it holds likeliest.
+
+    Where nothing was tuned it is the likeliest class, or each label whose probability is above a half.
+    """
     if target.kind == "multilabel":
-        return (logits > 0).to(torch.int8)
-    return logits.argmax(1) if target.kind == "class" else logits[:, 0]
+        return (weighed(target, logits) > 0).to(torch.int8)
+    return weighed(target, logits).argmax(1) if target.kind == "class" else logits[:, 0]
+
+
+def confidence(target: Target, logits: Tensor) -> Tensor:
+    """[N] the probability of the class that is answered."""
+    return logits.softmax(1).gather(1, answers(target, logits)[:, None])[:, 0]
+
+
+def said(target: Target, logits: Tensor) -> list[Any]:
+    """[N] answers in words: a label, or None where it abstains; a list of labels; a number."""
+    found = answers(target, logits).tolist()
+    if target.labels is None:
+        return list(found)
+    if target.kind == "multilabel":
+        return [list(compress(target.labels, row)) for row in found]
+    sure = (confidence(target, logits) >= (target.abstain_below or 0)).tolist()
+    return [target.labels[index] if enough else None for index, enough in zip(found, sure, strict=True)]
 
 
 def probabilities(target: Target, logits: Tensor) -> Tensor:

@@ -1,15 +1,16 @@
 """Pictures of a scorecard, drawn without a display."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from scipy.special import softmax
 
-from tasks.metrics import Truth, class_table, reliability
-from tasks.results import Target
+from tasks.metrics import Truth, calibration_error, class_table, reliability
+from tasks.results import Covered, Target
 
 INK = "#1f5f8b"
 
@@ -28,18 +29,33 @@ def panels(count: int) -> tuple[Figure, Any]:
     return drawn, drawn.subplots(1, count)
 
 
-def draw(truth: Truth, logits: Truth, target: Target, out: Path) -> None:
+def draw(truth: Truth, predicted: Truth, logits: Truth, target: Target, out: Path) -> None:
     """Confusion matrix and reliability for classes; F1 of every label; predicted against true for a number."""
     if target.labels is None:
-        _scatter(truth, logits[:, 0], out / "predicted_against_true.png")
+        _scatter(truth, predicted, out / "predicted_against_true.png")
         return
     if target.kind == "multilabel":
-        scores = [float(row["f1"]) for row in class_table(truth, (logits > 0).astype(np.int8), target.labels)]
+        scores = [float(row["f1"]) for row in class_table(truth, predicted, target.labels)]
         bars(target.labels, scores, [(score, score) for score in scores], out / "labels.png", "F1 of each label")
         return
-    _confusion(truth, logits.argmax(1), target.labels, out / "confusion.png")
-    spread = np.exp(logits - logits.max(1, keepdims=True))
-    _reliability(truth, spread / spread.sum(1, keepdims=True), out / "reliability.png")
+    _confusion(truth, predicted, target.labels, out / "confusion.png")
+    told = {"as told": logits}
+    if target.temperature != 1:
+        told = {"without the temperature": logits * target.temperature, f"temperature {target.temperature:.2f}": logits}
+    _reliability(truth, {name: softmax(values, axis=1) for name, values in told.items()}, out / "reliability.png")
+
+
+def coverage(covered: Sequence[Covered], chosen: float | None, file: Path) -> None:
+    """What abstaining would cost and gain, on validation rows; `chosen` is where the model abstains."""
+    drawn, axes = figure()
+    below = [one.below for one in covered]
+    axes.step(below, [one.coverage for one in covered], where="post", color="grey", label="rows answered")
+    axes.step(below, [one.accuracy for one in covered], where="post", color=INK, label="of those, right")
+    if chosen is not None:
+        axes.axvline(chosen, linestyle="--", color="black", linewidth=1, label=f"abstain_below {chosen:g}")
+    axes.set(xlabel="abstain_below", ylabel="share", xlim=(0, 1), ylim=(0, 1.02), title="On the validation rows")
+    axes.legend(loc="lower left")
+    drawn.savefig(file, dpi=120)
 
 
 def _confusion(truth: Truth, predicted: Truth, labels: Sequence[str], file: Path) -> None:
@@ -58,11 +74,14 @@ def _confusion(truth: Truth, predicted: Truth, labels: Sequence[str], file: Path
     drawn.savefig(file, dpi=120)
 
 
-def _reliability(truth: Truth, probabilities: Truth, file: Path) -> None:
-    confidence, accuracy, count = reliability(truth, probabilities)
+def _reliability(truth: Truth, told: Mapping[str, Truth], file: Path) -> None:
+    """Probabilities [N, K] by name; the last are those of the model."""
     drawn, axes = figure()
     axes.plot([0, 1], [0, 1], "--", color="grey", linewidth=1, label="perfectly calibrated")
-    axes.scatter(confidence, accuracy, s=20 + 200 * count / count.max(), color=INK, label="rows of like confidence")
+    for name, color in zip(told, [*["#c9c9c9"] * (len(told) - 1), INK], strict=True):
+        confidence, accuracy, count = reliability(truth, told[name])
+        label = f"{name}: error {calibration_error(truth, told[name]):.3f}"
+        axes.scatter(confidence, accuracy, s=20 + 200 * count / count.max(), color=color, label=label)
     axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), title="Reliability")
     axes.legend()
     drawn.savefig(file, dpi=120)

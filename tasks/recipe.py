@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from tasks.backbones import Backbone
 from tasks.datasets import Dataset
+from tasks.decision import Decision
 from tasks.frozen import Frozen
 from tasks.gates import Gate
 from tasks.methods import Method
@@ -61,6 +62,7 @@ class Recipe(Frozen):
     backbone: Backbone
     method: Method
     schedule: Schedule = Schedule()
+    decision: Decision = Decision()
     gate: Gate = Gate()
     crown: bool = Field(True, description="false: registered as ever, but judged by no gate and never the champion")
     seed: int = Field(0, ge=0, lt=2**31)
@@ -83,6 +85,7 @@ class Recipe(Frozen):
                 f"method {self.method.kind!r} needs pretrained weights, but backbone {self.backbone.library!r} "
                 "has none. Use method=scratch, or a pretrained backbone"
             )
+        self.decision.check_fit(self.dataset.target)
         if self.schedule.class_weights and self.dataset.target == "number":
             raise ValueError("schedule.class_weights is for classes, but the data set's target is a number")
         if self.start_from and self.method.kind in HEAD_ONLY:

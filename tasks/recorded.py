@@ -2,17 +2,17 @@
 
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from pydantic import ValidationError
 
 from tasks import runtime, tracking
 from tasks.frozen import GraftError
-from tasks.objective import answers
+from tasks.metrics import Truth
 from tasks.provenance import Provenance
 from tasks.recipe import Recipe
 from tasks.reproduction import Answers
@@ -61,8 +61,24 @@ def answers_of(run_id: str, target: Target) -> Answers:
 
 def answers_in(file: Path, target: Target) -> Answers:
     """What a file of predictions holds (see `tasks.evaluate`)."""
-    logits = torch.tensor(np.stack(pd.read_parquet(file, columns=["logits"])["logits"].tolist()))
-    return Answers(logits.numpy(), answers(target, logits).numpy())
+    table = pd.read_parquet(file, columns=["prediction", "logits"])
+    return Answers(np.stack(table["logits"].tolist()), numbered(table["prediction"], target))
+
+
+def numbered(values: Sequence[Any], target: Target) -> Truth:
+    """Labels or answers in words as `tasks.metrics` takes them: [N], or [N, K] where a row has several labels.
+
+    Raises:
+        GraftError: one is no label of the target.
+    """
+    if target.labels is None:
+        return np.asarray(values, np.float32)
+    if target.kind == "multilabel":
+        return np.array([[label in row for label in target.labels] for row in values], np.int8)
+    place = {label: index for index, label in enumerate(target.labels)}
+    if odd := [value for value in values if value not in place]:
+        raise GraftError(f"{odd[0]!r} is no label of these rows. Valid: {', '.join(target.labels)}.")
+    return np.array([place[value] for value in values])
 
 
 def other_seeds(recipe: Recipe, test_hash: str, target: Target) -> dict[int, Answers]:

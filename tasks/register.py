@@ -9,7 +9,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import Array
 
-from tasks import runtime, saved, tracking
+from tasks import plots, runtime, saved, tracking
 from tasks.card import model_card
 from tasks.recipe import Recipe
 from tasks.registry import CANDIDATE
@@ -44,6 +44,8 @@ def register(
     """
     began = time.perf_counter()
     told = model_card(recipe, data, trained, card)
+    if trained.covered:
+        plots.coverage(trained.covered, trained.target.abstain_below, card.folder / "coverage.png")
     (card.folder / "model_card.md").write_text(told)
     tracking.add_results(run_id, _numbers(trained, card), card.folder, pretraining_overlap=card.pretraining_overlap)
     with tracking.explained(), console.status("saving the model"):
@@ -51,7 +53,7 @@ def register(
         uri = "" if version else _log_model(recipe, data, trained, run_id)
     if not version:
         with console.status("loading the saved model in a fresh process, to compare its answers"):
-            verify(uri, work, data.target)
+            verify(uri, work, trained.target)
     with tracking.explained():
         version = version or _new_version(recipe.model, uri, run_id, told)
         tracking.client().set_registered_model_alias(recipe.model, CANDIDATE, version)
@@ -68,7 +70,10 @@ def _numbers(trained: Checkpoint, card: Scorecard) -> dict[str, float]:
     numbers |= {"weights/adapter": trained.adapter_weights, "weights/head": trained.head_weights}
     numbers |= {f"size/{part}_bytes": size for part, size in saved.sizes(trained.folder).items()}
     numbers |= {"memory/peak_bytes": trained.peak_memory} if trained.peak_memory else {}
-    return numbers | ({} if card.calibration_error is None else {"test/calibration_error": card.calibration_error})
+    for name in ("calibration_error", "raw_calibration_error"):
+        found = getattr(card, name)
+        numbers |= {} if found is None else {f"test/{name}": found}
+    return numbers
 
 
 def _log_model(recipe: Recipe, data: Prepared, trained: Checkpoint, run_id: str) -> str:

@@ -12,11 +12,23 @@ Outcome = Literal["passed", "open", "failed", "not judged"]
 
 
 class Target(Frozen):
-    """What a model answers: one of `labels` in their fixed order, any number of them, or a number (labels is None)."""
+    """What a model answers: one of `labels` in their fixed order, any number of them, or a number (labels is None).
+
+    Of a trained model alone (see `tasks.decision`):
+
+    Attributes:
+        temperature: what its logits were divided by; it is in the head's weights.
+        thresholds: of each label: answered is the largest probability by its threshold, or every label above its own.
+            None where nothing was tuned: the largest, or those above a half.
+        abstain_below: a row whose answer is less probable is answered with no label.
+    """
 
     kind: Literal["class", "multilabel", "number"] = "class"
     labels: tuple[str, ...] | None
     raw: tuple[str, ...] = ()  # the same classes as the source writes them
+    temperature: float = 1.0
+    thresholds: tuple[float, ...] | None = None
+    abstain_below: float | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -55,14 +67,26 @@ class Prepared(Frozen):
         return self.folder / f"{split}.arrow"
 
 
+class Covered(Frozen):
+    """Of rows whose answer is not less probable than `below`: their share of all, and the share that is right."""
+
+    below: float
+    coverage: float
+    accuracy: float
+
+
 class Checkpoint(Frozen):
-    """A trained model's folder (see `tasks.saved`) and what its training took.
+    """A trained model's folder (see `tasks.saved`), what it answers and what its training took.
+
+    `target` is that of the data with all that was fitted on the validation rows; `covered` is of these rows, for rising
+    confidences, and empty where a row does not have one class.
 
     `peak_memory`: bytes that the training process held at its highest, its libraries and rows with it (on a GPU: that
     tensors held there); of the process that ended the training, if it was resumed; 0 where nobody looked.
     """
 
     folder: Path
+    target: Target
     adapter_weights: int
     head_weights: int
     total_weights: int
@@ -74,6 +98,7 @@ class Checkpoint(Frozen):
     rows_per_second: float
     peak_memory: int = 0
     resumed_at: int | None = None
+    covered: tuple[Covered, ...] = ()
 
     @property
     def trained_weights(self) -> int:
@@ -92,11 +117,24 @@ class Measured(Frozen):
         return f"{self.value:.3f} ± {(self.high - self.low) / 2:.3f}"
 
 
+class Part(Frozen):
+    """The score of those rows that have something in common: `name` of `by` (see `tasks.slices`)."""
+
+    by: str
+    name: str
+    rows: int
+    metric: str
+    score: Measured
+
+
 class Scorecard(Frozen):
     """What a model scored on fixed rows; `headline` names the first of `metrics`.
 
-    `pretraining_overlap`: whether the trunk's pretraining saw the collections that the rows come from (see
-    `tasks.overlap`).
+    Attributes:
+        calibration_error: of the probabilities that it tells; `raw_calibration_error` without its temperature.
+        untuned: the headline's score without its thresholds; None where it has none.
+        pretraining_overlap: whether the trunk's pretraining saw the collections that the rows come from (see
+            `tasks.overlap`).
     """
 
     headline: str
@@ -108,6 +146,9 @@ class Scorecard(Frozen):
     pretraining_overlap: Overlap
     folder: Path
     seconds: float = 0.0
+    raw_calibration_error: float | None = None
+    untuned: float | None = None
+    parts: tuple[Part, ...] = ()
 
     @property
     def score(self) -> Measured:

@@ -1,6 +1,6 @@
 """A model on disk, one form for every method: what trained, the frozen rest, and what rebuilds the network.
 
-    recipe.json, target.json   the resolved recipe; the classes in their order
+    recipe.json, target.json   the resolved recipe; the classes in their order, and how answers are told from logits
     backbone/                  configuration and tokenizer or transforms
     frozen.safetensors         the weights that did not train
     trained.safetensors        the weights that did, and all buffers (batch-norm statistics among them)
@@ -155,11 +155,16 @@ def sizes(folder: Path) -> dict[str, int]:
 def reopen(folder: Path) -> Model:
     """The adapted network from its folder with the frozen weights alone; `restore` brings the trained ones."""
     recipe = Recipe.model_validate_json((folder / "recipe.json").read_text())
-    target = Target.model_validate_json((folder / "target.json").read_text())
+    target = target_of(folder)
     network = recipe.backbone.rebuild(folder / "backbone", target)
     recipe.method.adapt(network)
     restore(network, _read(folder / "frozen.safetensors"), "frozen")
     return Model(recipe, target, network)
+
+
+def target_of(folder: Path) -> Target:
+    """What a saved model answers, with all that was fitted of it."""
+    return Target.model_validate_json((folder / "target.json").read_text())
 
 
 def load(folder: Path) -> Model:

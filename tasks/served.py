@@ -1,6 +1,5 @@
 """What MLflow runs to serve a registered model: it is copied beside the weights, and nothing is pickled."""
 
-from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from mlflow.pyfunc import PythonModel
 from tasks import saved
 from tasks.backbones.network import logits_of
 from tasks.frozen import GraftError
-from tasks.objective import answers, probabilities
+from tasks.objective import confidence, probabilities, said
 from tasks.pictures import picture_of
 from tasks.rows import inputs_of
 
@@ -44,25 +43,17 @@ class Served(PythonModel):  # type: ignore[misc]
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
         """`label`, `confidence` and `probabilities` (in the labels' order) of every row; `score` for a number.
 
-        Where a row may have several labels: `labels`, those above a half, and the `probabilities`.
+        The label is None where the model abstains. Where a row may have several: `labels`, and the `probabilities`.
         """
         logits, target = self.logits(model_input), self.model.target
+        words = said(target, logits)
         if target.labels is None:
-            return pd.DataFrame({"score": logits[:, 0].tolist()})
-        found = probabilities(target, logits)
+            return pd.DataFrame({"score": words})
+        shares = probabilities(target, logits).tolist()
         if target.kind == "multilabel":
-            on = answers(target, logits).tolist()
-            return pd.DataFrame(
-                {"labels": [list(compress(target.labels, row)) for row in on], "probabilities": found.tolist()}
-            )
-        top = found.max(1)
-        return pd.DataFrame(
-            {
-                "label": [target.labels[index] for index in top.indices.tolist()],
-                "confidence": top.values.tolist(),
-                "probabilities": found.tolist(),
-            }
-        )
+            return pd.DataFrame({"labels": words, "probabilities": shares})
+        sure = confidence(target, logits).tolist()
+        return pd.DataFrame({"label": pd.Series(words, dtype=object), "confidence": sure, "probabilities": shares})
 
 
 mlflow.models.set_model(Served())

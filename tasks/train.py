@@ -16,19 +16,21 @@ from tasks import checkpoint, memory, resume, runtime, saved, verify
 from tasks.backbones.network import Network, logits_of
 from tasks.batches import Feed, epoch_batches
 from tasks.curves import Curves
+from tasks.decision import coverage, decided
 from tasks.files import locked, write_file
 from tasks.frozen import GraftError
-from tasks.methods import count_trained
+from tasks.methods import cool, count_trained
 from tasks.metrics import score
 from tasks.moved import check_moved, snapshot
 from tasks.objective import Objective, answers
 from tasks.prepare import inputs_of, rows_of
 from tasks.recipe import Recipe
-from tasks.results import Checkpoint, Prepared
+from tasks.results import Checkpoint, Covered, Prepared, Target
 from tasks.screen import Bar, bar, say
 from tasks.steps import step
 
 LOOK = 0.02  # seconds between two looks at the memory
+COOLED = 8  # rows on which the head is seen to answer by its temperature
 
 
 @step
@@ -122,11 +124,31 @@ class Training:
         return self.finish()
 
     def finish(self) -> Checkpoint:
-        """Make the kept epoch's weights the model, and note what it answers."""
-        write_file(self.work / "model" / "trained.safetensors", checkpoint.pack(self.progress.best_state))
-        receipt = self._receipt()
+        """Make the kept epoch's weights the model, fit how it answers, and note what it does."""
+        self.network.module = self.accelerator.unwrap_model(self.network.module, keep_fp32_wrapper=False)
+        saved.restore(self.network, self.progress.best_state, "trained")
+        target, covered = self._decide()
+        write_file(self.work / "model" / "trained.safetensors", checkpoint.pack(saved.trained_state(self.network)))
         self._probe()
-        return receipt
+        return self._receipt(target, covered)
+
+    def _decide(self) -> tuple[Target, tuple[Covered, ...]]:
+        """Fit temperature and thresholds on the validation rows; gives them, and how sure the answers there are."""
+        headline, truth = self.recipe.dataset.scored[0], self.validation.labels
+        logits = logits_of(self.network, self.scored)
+        target = decided(self.recipe.decision, self.target, headline, truth, logits)
+        if target.temperature != 1:
+            few = inputs_of(self.validation.table(range(min(COOLED, len(self.validation)))))
+            warm = logits_of(self.network, few)
+            cool(self.network, target.temperature)
+            cold = logits_of(self.network, few)
+            if not torch.allclose(cold, warm / target.temperature, rtol=1e-3, atol=1e-3):
+                raise GraftError(
+                    "The temperature does not fit this network's head: the logits did not shrink by it. Set "
+                    "decision.temperature=null, and report the backbone."
+                )
+        write_file(self.work / "model" / "target.json", target.model_dump_json(indent=1).encode())
+        return target, coverage(target, truth, logits / target.temperature)
 
     def _stopped(self) -> bool:
         patience = self.recipe.schedule.patience
@@ -201,17 +223,17 @@ class Training:
 
     def _probe(self) -> None:
         """Note the answers of the network in memory, on CPU in fp32: the saved model must give the same."""
-        self.network.module = self.accelerator.unwrap_model(self.network.module, keep_fp32_wrapper=False).cpu()
-        saved.restore(self.network, self.progress.best_state, "trained")
+        self.network.module.cpu()
         rows = self.rows.table(range(min(verify.ROWS, len(self.rows))))
         verify.keep(self.work, rows, logits_of(self.network, inputs_of(rows)))
 
-    def _receipt(self) -> Checkpoint:
+    def _receipt(self, target: Target, covered: tuple[Covered, ...]) -> Checkpoint:
         done = self.progress
         adapter, head = count_trained(self.network)
         whole = sum(w.numel() for name, w in self.network.module.named_parameters() if "original_module" not in name)
         return Checkpoint(
             folder=self.work / "model",
+            target=target,
             adapter_weights=adapter,
             head_weights=head,
             total_weights=whole,
@@ -222,4 +244,5 @@ class Training:
             seconds=done.seconds,
             rows_per_second=done.rows / done.seconds,
             resumed_at=self.resumed_at,
+            covered=covered,
         )

@@ -15,6 +15,7 @@ from torch import Tensor
 from tasks import runtime
 from tasks.datasets.spec import INPUTS
 from tasks.frozen import GraftError
+from tasks.objective import said, weighed
 from tasks.results import Target
 
 ROWS, TOLERANCE = 64, 1e-5
@@ -27,7 +28,7 @@ def keep(work: Path, rows: pd.DataFrame, logits: Tensor) -> None:
 
 
 def verify(uri: str, work: Path, target: Target) -> None:
-    """Load `uri` in a new process with an empty hub cache and compare.
+    """Load `uri` in a new process with an empty hub cache and compare; `target` is the trained model's.
 
     Raises:
         GraftError: it does not load, or its logits (to 1e-5) or label names differ.
@@ -73,8 +74,8 @@ def _compare(uri: str, work: Path, target: Target) -> None:
     apart = float((wanted - got).abs().max())
     if not apart <= TOLERANCE:
         raise SystemExit(f"its logits differ by {apart:.2g} from those of the trained network (allowed {TOLERANCE}).")
-    if not _same(loaded.predict(inputs), wanted, target) or served.model.target.labels != target.labels:
-        raise SystemExit("its label names are not those of the data.")
+    if not _same(loaded.predict(inputs), wanted, target) or served.model.target != target:
+        raise SystemExit("its label names, or how it answers with them, are not the trained model's.")
 
 
 def _same(answers: pd.DataFrame, wanted: Tensor, target: Target) -> bool:
@@ -82,10 +83,11 @@ def _same(answers: pd.DataFrame, wanted: Tensor, target: Target) -> bool:
     if target.labels is None:
         return torch.allclose(torch.tensor(answers["score"].tolist()), wanted[:, 0], atol=TOLERANCE)
     if target.kind == "multilabel":
-        rows = ((wanted > 0) | (wanted.abs() <= TOLERANCE), wanted > TOLERANCE)  # allowed, and required
+        apart = weighed(target, wanted)
+        rows = ((apart > 0) | (apart.abs() <= TOLERANCE), apart > TOLERANCE)  # allowed, and required
         allowed, required = ([{n for n, on in zip(target.labels, row, strict=True) if on} for row in r] for r in rows)
         return all(need <= set(own) <= may for need, own, may in zip(required, answers["labels"], allowed, strict=True))
-    return list(answers["label"]) == [target.labels[index] for index in wanted.argmax(1).tolist()]
+    return list(answers["label"]) == said(target, wanted)
 
 
 if __name__ == "__main__":

@@ -114,6 +114,11 @@ class Home:
         """What Prefect says of a run."""
         return str(self._state(run)["type"])
 
+    def became(self, run: str) -> str:
+        """What became of a run that has ended: its tag, or its state's name where it has none."""
+        found = self.ask("GET", f"/flow_runs/{run}")
+        return str(next((tag for tag in found["tags"] if not tag.startswith("mlflow:")), found["state"]["name"]))
+
     def state_since(self, run: str) -> float:
         """Since when it says so, in seconds since 1970."""
         return datetime.fromisoformat(self._state(run)["timestamp"]).timestamp()

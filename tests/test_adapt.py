@@ -95,6 +95,10 @@ def test_exactly_the_intended_weights_move_and_the_saved_model_answers_alike(
     inputs = inputs_of(training.rows)
     wanted = logits_of(training.network, inputs)
     assert (logits_of(saved.load(receipt.folder).network, inputs) - wanted).abs().max() <= 1e-6
+    saved.restore(training.network, training.progress.best_state, "trained")
+    warm = logits_of(training.network, inputs)
+    assert receipt.target.temperature != 1, "it is in the head of the saved model, and nowhere else"
+    assert torch.allclose(warm, wanted * receipt.target.temperature, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("method", "name"), [pair for pair in PAIRS if pair not in FITTING])

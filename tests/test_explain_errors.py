@@ -26,7 +26,7 @@ NUMBER = Target(labels=None)
 def classes(truth: list[int], predicted: list[int], sure: list[float]) -> Answers:
     """Answers whose confidence is as given, the rest shared by both other classes."""
     shares = [[p if k == answer else (1 - p) / 2 for k in range(3)] for answer, p in zip(predicted, sure, strict=True)]
-    return Answers(CLASSES, np.array(truth), np.log(np.array(shares)))
+    return Answers(CLASSES, np.array(truth), np.log(np.array(shares)), np.array(predicted))
 
 
 GIVEN = classes([0, 1, 2, 2, 1, 0], [0, 2, 1, 1, 1, 1], [0.99, 0.6, 0.9, 0.7, 0.5, 0.95])
@@ -45,7 +45,7 @@ def test_confused_classes_are_counted_by_direction() -> None:
 def test_of_several_labels_each_miss_counts_and_the_surest_one_orders_the_rows() -> None:
     truth = np.array([[1, 0], [0, 0], [1, 1]])
     logits = np.array([[-3.0, 2.0], [1.0, -1.0], [4.0, 4.0]])
-    given = Answers(LABELS, truth, logits)
+    given = Answers(LABELS, truth, logits, np.array([[0, 1], [1, 0], [1, 1]]))
 
     assert worst(given, 5) == [0, 1]
     assert given.far.tolist() == pytest.approx([1 / (1 + np.exp(-3)), 1 / (1 + np.exp(-1)), 0])
@@ -58,10 +58,10 @@ def test_of_several_labels_each_miss_counts_and_the_surest_one_orders_the_rows()
 
 
 def test_numbers_are_ordered_by_how_far_off_they_are_and_confuse_nothing() -> None:
-    given = Answers(NUMBER, np.array([1.0, 2.0, 3.0]), np.array([[1.5], [2.0], [0.0]]))
+    given = Answers(NUMBER, np.array([1.0, 2.0, 3.0]), np.array([[1.5], [2.0], [0.0]]), np.array([1.5, 2.0, 0.0]))
     assert worst(given, 5) == [2, 0]
     assert confused(given) == []
-    nearer = Answers(NUMBER, given.truth, np.array([[1.4], [2.0], [9.0]]))
+    nearer = Answers(NUMBER, given.truth, np.array([[1.4], [2.0], [9.0]]), np.array([1.4, 2.0, 9.0]))
     assert partings(given, nearer) == [Parting(2, "this"), Parting(0, "other")]
 
 

@@ -1,5 +1,6 @@
 """Candidate and champion before the gate: asked now, on the same rows, sliced, corrupted and timed alike."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,11 @@ from tasks.datasets.spec import LABEL
 from tasks.evaluate import evaluate
 from tasks.frozen import GraftError
 from tasks.gates import Gate
-from tasks.judge import evidence, judge, slices
+from tasks.judge import evidence, judge
 from tasks.prepare import prepare, rows_of
 from tasks.registry import folder_of
 from tasks.results import Scorecard
+from tasks.slices import slices
 
 pytest_plugins = ["made"]
 
@@ -126,5 +128,7 @@ def test_a_column_of_the_table_slices_the_test_rows_and_changes_neither_rows_nor
 
 def test_a_gate_without_wishes_costs_no_second_look_at_the_model(at_home: Path, tickets: Made, tmp_path: Path) -> None:
     recipe = load("tickets_scratch", TEXT)
-    shown = evidence(Gate(), tmp_path, tickets.data, recipe.dataset, scored(tickets)[0])
+    card, folder = scored(tickets)
+    shutil.copy(folder / "target.json", tmp_path)  # no weights
+    shown = evidence(Gate(), tmp_path, tickets.data, recipe.dataset, card)
     assert (shown.slices, shown.corrupted, shown.milliseconds) == ({}, {}, 0.0)

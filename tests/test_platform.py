@@ -97,24 +97,41 @@ def test_what_the_form_cannot_know_fails_at_once_with_the_reason(platform: Home)
 
 
 def test_a_worse_candidate_is_refused_a_promotion_goes_through_and_is_rolled_back_by_forms(platform: Home) -> None:
+    def end(run: str) -> str:
+        until(lambda: platform.state(run) in {"FAILED", "COMPLETED", "CRASHED"}, 300, "it ends")
+        return platform.became(run)
+
     def ended(flow: str, **parameters: object) -> tuple[str, str]:
         run = platform.begin(flow, **parameters)
-        until(lambda: platform.state(run) in {"FAILED", "COMPLETED", "CRASHED"}, 300, f"{flow} ends")
-        state = platform.ask("GET", f"/flow_runs/{run}")["state"]
-        return state["name"], state["message"] or ""
+        return end(run), platform.ask("GET", f"/flow_runs/{run}")["state"]["message"] or ""
+
+    def tags(version: int) -> dict[str, str]:
+        found = platform.ask_mlflow("model-versions/get", name="forms", version=str(version))["model_version"]
+        return {tag["key"]: tag["value"] for tag in found["tags"]}
+
+    def actions() -> list[str]:
+        return [entry["action"] for entry in json.loads(platform.graft("ledger", "forms", "--json").splitlines()[0])]
 
     few = {"overrides": {"model": "forms"}, "experiment": "tickets_scratch", "epochs": 1}
     ended("finetune", **few, limit=400, method="scratch")
     ended("finetune", **few, limit=40, seed=1)
-    name, told = ended("promote", model="forms", version=2, because="a try")
-    assert name in {"Held", "Rejected"} and told.startswith(f"forms/2: {name.lower()}. accuracy 0.")
-    name, told = ended("promote", model="forms", version=2, because="a demo", override=True)
-    assert (name, told) == ("Promoted", "forms/2: promoted. A person's decision: the gate was not asked.")
-    assert ended("rollback", model="forms") == ("RolledBack", "forms/1 is the champion, instead of 2.")
-    name, told = ended("promote", model="forms", version=1, because="again")
-    assert name == "Failed" and "Version 1 is the champion of 'forms' already" in told
-    entries = json.loads(platform.graft("ledger", "forms", "--json").splitlines()[0])
-    assert [entry["action"] for entry in entries][-2:] == ["promoted", "rolled back"]
+    became, told = ended("promote", model="forms", version=2, because="a try")
+    assert became in {"held", "rejected"}
+    assert told.startswith(f"forms/2: {became}. accuracy 0.") and told.endswith("choose override.")
+    refused = tags(2)
+    promoted = platform.begin("promote", model="forms", version=2, because="a demo", override=True)
+    assert end(promoted) == "promoted"
+    assert platform.ask("GET", f"/flow_runs/{promoted}")["state"]["name"] == "Completed", "a name that the page lists"
+    assert tags(2) == refused | {"graft.override": "a demo"}, "the gate's own verdict stands"
+    assert ended("rollback", model="forms") == ("rolled back", "forms/1 is the champion, instead of 2.")
+    assert "to version 1" in tags(2)["graft.rolled_back"]
+    again = {"state": {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "Retry from the UI"}}
+    platform.ask("POST", f"/flow_runs/{promoted}/set_state", again)
+    until(lambda: platform.state(promoted) != "COMPLETED", 60, "it is taken up")
+    assert end(promoted) == "promoted"
+    assert actions()[-2:] == ["promoted", "rolled back"], "Retry of what has ended changes nothing"
+    became, told = ended("promote", model="forms", version=1, because="again")
+    assert became == "Failed" and "Version 1 is the champion of 'forms' already" in told
 
 
 def test_a_schedule_is_made_replaced_and_taken_away(platform: Home) -> None:

@@ -198,14 +198,15 @@ def test_weights_damaged_after_training_are_not_registered(at_home: Path) -> Non
     _refused(ready, "its logits differ by 0.5")
 
 
-def test_labels_swapped_after_training_are_not_registered(at_home: Path) -> None:
-    ready = _ready("swapped")
+@pytest.mark.parametrize("changed", ["labels", "thresholds"])
+def test_labels_or_thresholds_changed_after_training_are_not_registered(at_home: Path, changed: str) -> None:
+    ready = _ready(changed)
     file = ready.trained.folder / "target.json"
     told = json.loads(file.read_text())
     told["labels"][0], told["labels"][1] = told["labels"][1], told["labels"][0]
-    file.write_text(json.dumps(told))
+    file.write_text(json.dumps(json.loads(file.read_text()) | {changed: told.get(changed) or [0.1] * 10}))
 
-    _refused(ready, "its label names are not those of the data")
+    _refused(ready, "its label names, or how it answers with them, are not the trained model's")
 
 
 def test_long_parameters_are_cut_and_odd_class_names_are_taken(at_home: Path, tmp_path: Path, digits: Made) -> None:

@@ -17,6 +17,7 @@ from small import Bench, differing, start_training
 from tasks import tracking
 from tasks.checkpoint import last_step
 from tasks.curves import Curves
+from tasks.decision import Decision
 from tasks.recipe import Recipe
 from tasks.results import Checkpoint, Prepared
 from tasks.resume import Progress
@@ -188,6 +189,7 @@ def test_the_weights_kept_are_those_of_the_best_epoch_or_if_asked_the_last(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, keep: str
 ) -> None:
     recipe = bench.recipe("encoder", {"kind": "full", "learning_rate": 3e-3}, epochs=6, keep=keep)
+    recipe = recipe.model_copy(update={"decision": Decision(temperature=None)})
     training = bench.training(recipe)
     seen: list[tuple[float, float, dict[str, torch.Tensor]]] = []
     judge = Progress.judge

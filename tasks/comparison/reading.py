@@ -78,19 +78,10 @@ def answers(file: Path, target: Target, truth: Truth) -> Truth:
         GraftError: they are not to rows with this truth, in its order.
     """
     table = pd.read_parquet(file, columns=["label", "prediction"])
-    own = _numbers(table["label"], target)
+    own = recorded.numbered(table["label"], target)
     if not np.array_equal(own, truth):
         raise GraftError(
             f"A run answered {len(own)} test rows that are not the {len(truth)} of today. Delete it in MLflow and give "
             "the same command again."
         )
-    return _numbers(table["prediction"], target)
-
-
-def _numbers(values: Sequence[Any], target: Target) -> Truth:
-    if target.labels is None:
-        return np.asarray(values, float)
-    if target.kind == "multilabel":
-        return np.array([[label in row for label in target.labels] for row in values], np.int8)
-    place = {label: index for index, label in enumerate(target.labels)}
-    return np.array([place[value] for value in values])
+    return recorded.numbered(table["prediction"], target)

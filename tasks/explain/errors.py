@@ -11,22 +11,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tasks.objective import answers, probabilities
+from tasks.objective import probabilities
 from tasks.results import Target
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What a model answered to labelled rows: truth [N] or [N, K] (see `tasks.rows`), logits [N, K]."""
+    """What a model answered to labelled rows: truth [N] or [N, K] (see `tasks.rows`), logits [N, K].
+
+    `predicted` are its answers, shaped as the truth.
+    """
 
     target: Target
     truth: NDArray[Any]
     logits: NDArray[Any]
-
-    @cached_property
-    def predicted(self) -> NDArray[Any]:
-        """[N] class indices or numbers, or [N, K] of 0 and 1."""
-        return answers(self.target, torch.from_numpy(self.logits)).numpy()
+    predicted: NDArray[Any]
 
     @cached_property
     def right(self) -> NDArray[np.bool_]:
@@ -43,7 +42,8 @@ class Answers:
             return np.asarray(np.abs(self.predicted - self.truth))
         found = probabilities(self.target, torch.from_numpy(self.logits)).numpy()
         if self.target.kind == "class":
-            return np.where(self.right, 0.0, found.max(1))
+            own = np.take_along_axis(found, self.predicted[:, None], axis=1)[:, 0]
+            return np.where(self.right, 0.0, own)
         sure = np.where(self.predicted != self.truth, np.maximum(found, 1 - found), 0.0)
         return np.asarray(sure.max(1))
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tasks.backbones.ways import Way
 from tasks.frozen import GraftError
-from tasks.objective import probabilities
+from tasks.objective import probabilities, weighed
 from tasks.results import Target
 
 FEWEST, MOST = 32, 1024  # steps
@@ -87,5 +87,5 @@ def output_of(target: Target, logits: Tensor, label: str | None) -> Output:
         return Output(0, None, None)
     if label is not None and label not in target.labels:
         raise GraftError(f"{label!r} is no label of this model. Valid: {', '.join(target.labels)}.")
-    index = int(logits[0].argmax()) if label is None else target.labels.index(label)
+    index = int(weighed(target, logits)[0].argmax()) if label is None else target.labels.index(label)
     return Output(index, target.labels[index], float(probabilities(target, logits)[0, index]))

@@ -2,20 +2,21 @@
 
 from tasks.export.libraries import Form, Library
 from tasks.export.proof import TOLERANCE
-from tasks.results import Registered
+from tasks.results import Registered, Target
 from tasks.saved import Model
 
 MEANINGS = {
-    "class": "One label a row: the softmax of the logits gives the probabilities, the largest is the answer.",
-    "multilabel": "Any number of labels a row: a logit's sigmoid is the label's probability, those above a half are "
-    "the answer.",
+    "class": "One label a row: the softmax of the logits gives the probabilities.",
+    "multilabel": "Any number of labels a row: a logit's sigmoid is the label's probability.",
     "number": "One number a row: the output itself.",
 }
 
 
 def page(model: Model, library: Library, form: Form, source: Registered, name: str, rows: int) -> str:
     """README.md of the folder `name`, checked on so many rows."""
-    names = "\n".join(f"- {index}: {label}" for index, label in enumerate(model.target.names))
+    limits = model.target.thresholds or ("",) * model.target.outputs
+    outputs = enumerate(zip(model.target.names, limits, strict=True))
+    names = "\n".join(f"- {index}: {label}{limit and f' ({limit:.6g})'}" for index, (label, limit) in outputs)
     return f"""# {source.name}, version {source.version}
 
 {model.recipe.about or model.recipe.name}. From `{source.uri}` (MLflow run {source.run_id}), form `{form}`.
@@ -37,7 +38,21 @@ A fresh process loaded it so; on {rows} rows of its data the logits were those o
 
 ## Out
 
-{MEANINGS[model.target.kind]} The outputs in their order:
+{MEANINGS[model.target.kind]} {_rule(model.target)}The outputs in their order:
 
 {names}
 """
+
+
+def _rule(target: Target) -> str:
+    """How the answer follows from the probabilities, which the library that loads the folder does not know."""
+    limits = "its threshold (in brackets)" if target.thresholds else ""
+    if target.kind == "number":
+        return ""
+    if target.kind == "multilabel":
+        return f"Answered is every label above {limits or 'a half'}. "
+    by = f", divided by {limits}" if limits else ""
+    none = (
+        "" if target.abstain_below is None else f", and none where that is less probable than {target.abstain_below:g}"
+    )
+    return f"Answered is the label with the largest one{by}{none}. "

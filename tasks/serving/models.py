@@ -3,7 +3,6 @@
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import compress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from tasks import registry, runtime, saved
 from tasks.backbones.network import Network, Rows, logits_of
 from tasks.backbones.text import TextNetwork
-from tasks.objective import answers, probabilities
+from tasks.objective import confidence, probabilities, said
 from tasks.results import Registered, Target
 
 
@@ -38,20 +37,20 @@ class Loaded:
 
 
 def in_words(target: Target, logits: Tensor) -> list[dict[str, Any]]:
-    """Logits [N, K] as N answers: `label` and `confidence`, `labels` (those above a half), or `score`.
+    """Logits [N, K] as N answers: `label` (None where it abstains) and `confidence`, `labels`, or `score`.
 
     All but a score have the `probabilities` by label.
     """
+    words = said(target, logits)
     if target.labels is None:
-        return [{"score": score} for score in logits[:, 0].tolist()]
+        return [{"score": score} for score in words]
     shares = [dict(zip(target.labels, row, strict=True)) for row in probabilities(target, logits).tolist()]
     if target.kind == "multilabel":
-        kept = [list(compress(target.labels, row)) for row in answers(target, logits).tolist()]
-        return [{"labels": own, "probabilities": share} for own, share in zip(kept, shares, strict=True)]
-    tops = [target.labels[index] for index in answers(target, logits).tolist()]
+        return [{"labels": own, "probabilities": share} for own, share in zip(words, shares, strict=True)]
+    sure = confidence(target, logits).tolist()
     return [
-        {"label": top, "confidence": share[top], "probabilities": share}
-        for top, share in zip(tops, shares, strict=True)
+        {"label": label, "confidence": most, "probabilities": share}
+        for label, most, share in zip(words, sure, shares, strict=True)
     ]
 
 
