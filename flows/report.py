@@ -29,6 +29,11 @@ def as_object(result: Result) -> dict[str, object]:
         "model_uri": result.registered.uri,
         "verdict": verdict_object(result.verdict),
         "metrics": {name: measured.model_dump() for name, measured in result.card.metrics.items()},
+        "calibration_error": result.card.calibration_error,
+        "raw_calibration_error": result.card.raw_calibration_error,
+        "temperature": trained.target.temperature,
+        "thresholds": trained.target.thresholds,
+        "untuned": result.card.untuned,
         "pretraining_overlap": result.card.pretraining_overlap,
         "seconds": {stage: round(seconds, 2) for stage, seconds in result.seconds.items()},
         "trained_weights": {"adapter": trained.adapter_weights, "head": trained.head_weights},
@@ -66,6 +71,8 @@ def panel(result: Result) -> Panel:
     rows.add_column()
     scores = ", ".join(f"{name} {measured}" for name, measured in card.metrics.items())
     rows.add_row("score", f"[bold]{scores}[/] (95 % over {card.rows} test rows)")
+    if told_of := confidence(result):
+        rows.add_row("confidence", told_of)
     rows.add_row("overlap", OVERLAP[card.pretraining_overlap])
     share = trained.trained_weights / trained.total_weights
     rows.add_row(
@@ -79,6 +86,18 @@ def panel(result: Result) -> Panel:
     rows.add_row("model", f"[bold]{registered.uri}[/] (run {registered.run_id}), loaded and checked in a fresh process")
     rows.add_row("next", f"[bold]{next_command(result)}[/]")
     return Panel(rows, title=f"{result.recipe.name}, seed {result.recipe.seed}", title_align="left")
+
+
+def confidence(result: Result) -> str:
+    """How true its confidences are, and what its thresholds changed; empty where there is neither."""
+    card, target = result.card, result.trained.target
+    found = []
+    if card.calibration_error is not None:
+        before = f", {card.raw_calibration_error:.3f} without its temperature {target.temperature:.2f}"
+        found.append(f"calibration error {card.calibration_error:.3f}{before if target.temperature != 1 else ''}")
+    if card.untuned is not None:
+        found.append(f"{card.headline} {card.untuned:.3f} without its thresholds")
+    return "; ".join(found)
 
 
 def next_command(result: Result) -> str:

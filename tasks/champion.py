@@ -55,7 +55,7 @@ def overrule(to: Registered, against: int | None, because: str) -> Verdict:
     told = "A person's decision: the gate was not asked."
     verdict = Verdict(judged=(Reason(about="override", outcome="passed", told=told),), against=against)
     try:
-        move(to, against, "promoted", _why(because, verdict))
+        move(to, against, "promoted", f"{because} (a person's decision: the gate was not asked)")
     except Overtaken as error:
         late = Reason(about="champion", outcome="open", told=str(error))
         return verdict.model_copy(update={"judged": (*verdict.judged, late)})

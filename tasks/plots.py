@@ -49,8 +49,8 @@ def coverage(covered: Sequence[Covered], chosen: float | None, file: Path) -> No
     """What abstaining would cost and gain, on validation rows; `chosen` is where the model abstains."""
     drawn, axes = figure()
     below = [one.below for one in covered]
-    axes.step(below, [one.coverage for one in covered], where="post", color="grey", label="rows answered")
-    axes.step(below, [one.accuracy for one in covered], where="post", color=INK, label="of those, right")
+    axes.plot(below, [one.coverage for one in covered], ".-", color="grey", label="rows answered")
+    axes.plot(below, [one.accuracy for one in covered], ".-", color=INK, label="of those, right")
     if chosen is not None:
         axes.axvline(chosen, linestyle="--", color="black", linewidth=1, label=f"abstain_below {chosen:g}")
     axes.set(xlabel="abstain_below", ylabel="share", xlim=(0, 1), ylim=(0, 1.02), title="On the validation rows")
