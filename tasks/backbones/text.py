@@ -47,8 +47,7 @@ class TextNetwork(Network):
         return tokenised(rows, self._tokens, mark)
 
     def lengths(self, rows: Rows) -> NDArray[np.int64]:
-        tokens = cast(Ragged, self.ready(rows)["input_ids"])
-        return tokens.lengths
+        return cast(Ragged, self.ready(rows)["input_ids"]).lengths
 
     def _tokens(self, rows: Rows) -> dict[str, list[list[int]]]:
         pair = list(rows["text_pair"]) if "text_pair" in rows else None
