@@ -68,6 +68,11 @@ def _points(lines: Sequence[Line]) -> tuple[list[float], Any]:
     return values, np.array([[100 * (s.value - s.low) for s in scores], [100 * (s.high - s.value) for s in scores]])
 
 
+def _legend(axes: Any) -> None:
+    """Beside the picture: within it, it would lie on the lines."""
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False)
+
+
 def _scores(comparison: Comparison, looks: Looks) -> str:
     lines = comparison.top
     figure, axes = plots.figure(6.4, 1.2 + 0.4 * len(lines))
@@ -95,7 +100,7 @@ def _cost(comparison: Comparison, looks: Looks) -> str:
         )  # fmt: skip
     axes.set(xlabel="seconds of training", ylabel=f"{comparison.metric} x 100", xlim=(0, None))
     axes.grid(alpha=0.25)
-    axes.legend()
+    _legend(axes)
     return _text(figure)
 
 
@@ -109,7 +114,7 @@ def _learning(comparison: Comparison, looks: Looks) -> str:
     axes.set(xlabel="epoch", ylabel=f"{comparison.metric} x 100 on validation rows")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.25)
-    axes.legend()
+    _legend(axes)
     return _text(figure)
 
 
@@ -129,5 +134,5 @@ def _rows(comparison: Comparison, looks: Looks) -> str:
     axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks], minor=False)
     axes.minorticks_off()
     axes.grid(alpha=0.25)
-    axes.legend()
+    _legend(axes)
     return _text(figure)
