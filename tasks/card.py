@@ -13,7 +13,7 @@ def model_card(recipe: Recipe, data: Prepared, trained: Checkpoint, card: Scorec
     rows = ", ".join(f"{count} {split}" for split, count in data.rows.items())
     share = trained.trained_weights / trained.total_weights
     seen = f"Did the trunk's pretraining see this data? {card.pretraining_overlap.capitalize()}."
-    seen = seen if recipe.method.pretrained else "Nothing was pretrained."
+    seen += "" if recipe.method.pretrained else " Nothing was pretrained."
     begun = "pretrained weights" if recipe.method.pretrained else "random weights"
     begun = f"what run {recipe.start_from} trained outside its head" if recipe.start_from else begun
     scores = [(name, f"{m.value:.4f}", f"{m.low:.4f} to {m.high:.4f}") for name, m in card.metrics.items()]
