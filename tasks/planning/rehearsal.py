@@ -67,7 +67,7 @@ def rehearse(training: Training, run_id: str) -> Rehearsed:
     validation = forward.seconds(batches_of(training.network, training.scored))
     kept = _checkpoints(training, run_id, whole)
     return Rehearsed(
-        seconds={"training": whole + validation * (recipe.schedule.epochs + 1), "checkpoints": kept},  # one to decide by
+        seconds={"training": whole + validation * (recipe.schedule.epochs + 1), "checkpoints": kept},  # one to decide
         steps=training.steps,
         step=step,
         forward=forward,
