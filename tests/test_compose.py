@@ -9,7 +9,7 @@ from tasks.datasets import Dataset
 from tasks.frozen import GraftError
 from tasks.methods import Full, Lora
 
-RECIPE = "name, about, model, dataset, backbone, method, schedule, gate, crown, seed, start_from"
+RECIPE = "name, about, model, dataset, backbone, method, schedule, decision, gate, crown, seed, start_from"
 LORA = "about, learning_rate, kind, rank, alpha, dropout, targets, layers, dora, rslora"
 METHODS = "bitfit, full, linear_probe, lora, lora_top3, scratch"
 EXPERIMENT = "experiments/tickets_lora.yaml: "
@@ -113,6 +113,10 @@ def test_a_file_is_read_anew_so_that_overrides_never_reach_the_next_recipe() -> 
         ("backbone.weights.pth=x", "override: unknown key 'backbone.weights.pth'. Did you mean 'path'?"),
         ("backbone.weights.pth=x", " Valid: kind, package, path, file, sha256."),
         ("dataset.columns.txt=x", "override: unknown key 'dataset.columns.txt'. Did you mean 'text'?"),
+        (
+            "decision.threshold=auto",
+            "override: unknown key 'decision.threshold'. Did you mean 'thresholds'? Valid: temperature, thresholds, abs",
+        ),
         ("gate.flor=1", "override: unknown key 'gate.flor'. Did you mean 'floor'? Valid: about, test_rows, floor"),
         # A value of the wrong type, or out of bounds.
         ("seed=x", "override: seed is 'x': it should be a valid integer, unable to parse string as an integer."),
