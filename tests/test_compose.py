@@ -113,7 +113,7 @@ def test_a_file_is_read_anew_so_that_overrides_never_reach_the_next_recipe() -> 
         ("backbone.weights.pth=x", "override: unknown key 'backbone.weights.pth'. Did you mean 'path'?"),
         ("backbone.weights.pth=x", " Valid: kind, package, path, file, sha256."),
         ("dataset.columns.txt=x", "override: unknown key 'dataset.columns.txt'. Did you mean 'text'?"),
-        ("decision.threshold=auto", "override: unknown key 'decision.threshold'. Did you mean 'thresholds'? Valid: temp"),
+        ("decision.threshold=auto", "override: unknown key 'decision.threshold'. Did you mean 'thresholds'? Valid:"),
         ("gate.flor=1", "override: unknown key 'gate.flor'. Did you mean 'floor'? Valid: about, test_rows, floor"),
         # A value of the wrong type, or out of bounds.
         ("seed=x", "override: seed is 'x': it should be a valid integer, unable to parse string as an integer."),
