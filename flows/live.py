@@ -153,7 +153,6 @@ def ended(became: str, told: str) -> State[None]:
 
     The state has Prefect's own name, since its page lists and counts runs by the names that it knows.
     """
-    get_run_logger().info(told)
     context = FlowRunContext.get()
     if context and context.flow_run:
         _tag(context.flow_run.id, became)
