@@ -25,7 +25,7 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import State, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.context import FlowRunContext
 from prefect.exceptions import PrefectException
 from prefect.logging import get_run_logger
@@ -59,11 +59,11 @@ class Moved(NamedTuple):
 @contextmanager
 def shown() -> Iterator[None]:
     """The body's stages as progress and log lines of the flow run; nothing where there is none."""
-    context = FlowRunContext.get()
-    if context is None or context.flow_run is None:
+    own = _under_way()
+    if own is None:
         yield
         return
-    underway.note(str(context.flow_run.id))
+    underway.note(str(own.id))
     watch = _Watch(get_run_logger())
     with screen.watched(watch):
         try:
@@ -123,29 +123,36 @@ class _Watch:
 
 def linked(run_id: str, work: Path) -> None:
     """Links both ways between the flow run and its MLflow run, and the note that says where its work lies."""
-    context = FlowRunContext.get()
-    if context is None or context.flow_run is None:
+    own = _under_way()
+    if own is None:
         return
-    own = str(context.flow_run.id)
-    underway.note(own, work, run_id)
-    tracking.tag(run_id, {"prefect.flow_run": own, "prefect.url": f"{PREFECT_UI_URL.value()}/runs/flow-run/{own}"})
-    page = tracking.page(run_id)
-    get_run_logger().info("MLflow run %s  %s", run_id, page or "")
-    _tag(context.flow_run.id, f"mlflow:{run_id}")
+    underway.note(str(own.id), work, run_id)
+    url = f"{PREFECT_UI_URL.value()}/runs/flow-run/{own.id}"
+    tracking.tag(run_id, {"prefect.flow_run": str(own.id), "prefect.url": url})
+    _tag(own, f"mlflow:{run_id}")
     pointed(run_id)
 
 
 def pointed(run_id: str) -> None:
-    """A link from the flow run to an MLflow run."""
-    with suppress(*TROUBLE):
-        if FlowRunContext.get() and (page := tracking.page(run_id)):
+    """A link from the flow run to an MLflow run; nothing where there is no flow run."""
+    if _under_way() is None:
+        return
+    page = tracking.page(run_id)
+    get_run_logger().info("MLflow run %s  %s", run_id, page or "")
+    if page:
+        with suppress(*TROUBLE):
             create_link_artifact(link=page, link_text="the run in MLflow", key="mlflow", description="curves, files")
 
 
-def _tag(flow_run: UUID, tag: str) -> None:
+def _under_way() -> FlowRun | None:
+    context = FlowRunContext.get()
+    return context.flow_run if context else None
+
+
+def _tag(flow_run: FlowRun, tag: str) -> None:
     with suppress(*TROUBLE), get_client(sync_client=True) as client:
-        tags = {*client.read_flow_run(flow_run).tags, tag}
-        client.update_flow_run(flow_run, tags=sorted(tags))
+        tags = {*client.read_flow_run(flow_run.id).tags, tag}
+        client.update_flow_run(flow_run.id, tags=sorted(tags))
 
 
 def ended(became: str, told: str) -> State[None]:
@@ -153,26 +160,25 @@ def ended(became: str, told: str) -> State[None]:
 
     The state has Prefect's own name, since its page lists and counts runs by the names that it knows.
     """
-    context = FlowRunContext.get()
-    if context and context.flow_run:
-        _tag(context.flow_run.id, became)
+    if own := _under_way():
+        _tag(own, became)
     return Completed(message=told)
 
 
 def done_before() -> State[None] | None:
     """How this very flow run has ended once already, if the page's Retry began it again."""
-    context = FlowRunContext.get()
-    if context is None or context.flow_run is None or context.flow_run.run_count < 2:
+    own = _under_way()
+    if own is None or own.run_count < 2:
         return None
     with get_client(sync_client=True) as client:
-        states = client.read_flow_run_states(context.flow_run.id)
+        states = client.read_flow_run_states(own.id)
     told = [state.message or "" for state in states if state.type is StateType.COMPLETED]
     return Completed(message=told[0]) if told else None
 
 
 def scored(result: "Result") -> None:
     """The results as a table of the flow run, and a picture of the scores."""
-    if FlowRunContext.get() is None:
+    if _under_way() is None:
         return
     card = result.card
     why = f"**{result.verdict}**: {' '.join(result.verdict.reasons)}"
@@ -187,7 +193,7 @@ def scored(result: "Result") -> None:
 
 def judged(verdict: Verdict, version: str) -> None:
     """The gate's reasons as sentences and a table of the flow run; nothing where there is none."""
-    if FlowRunContext.get() is None:
+    if _under_way() is None:
         return
     told = "".join(f"\n- {reason}" for reason in verdict.reasons)
     with suppress(*TROUBLE):

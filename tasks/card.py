@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from tasks.recipe import Recipe
-from tasks.results import Checkpoint, Prepared, Scorecard, Target
+from tasks.results import Checkpoint, Measured, Prepared, Scorecard, Target
 
 SHOWN = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)  # of the confidences below which a model might abstain
 
@@ -16,15 +16,15 @@ def model_card(recipe: Recipe, data: Prepared, trained: Checkpoint, card: Scorec
     seen += "" if recipe.method.pretrained else " Nothing was pretrained."
     begun = "pretrained weights" if recipe.method.pretrained else "random weights"
     begun = f"what run {recipe.start_from} trained outside its head" if recipe.start_from else begun
-    scores = [(name, f"{m.value:.4f}", f"{m.low:.4f} to {m.high:.4f}") for name, m in card.metrics.items()]
+    scores = [(name, f"{one.value:.4f}", _interval(one)) for name, one in card.metrics.items()]
     classes = [
         (row["label"], *(f"{row[name]:.3f}" for name in ("precision", "recall", "f1")), f"{row['rows']:.0f}")
         for row in card.classes
     ]
     parts = [
-        (one.by, one.name, one.rows, f"{one.metric} {m.value:.4f}", f"{m.low:.4f} to {m.high:.4f}")
-        for one, m in ((one, one.score) for one in card.parts)
+        (one.by, one.name, one.rows, f"{one.metric} {one.score.value:.4f}", _interval(one.score)) for one in card.parts
     ]
+    fitted = "".join(f"{line}\n\n" for line in _decided(card, trained.target))
     return f"""# {recipe.model}: {recipe.name}, seed {recipe.seed}
 
 - Data: {data.origin}; rows: {rows}; test rows' hash {card.test_hash}.
@@ -41,14 +41,17 @@ def model_card(recipe: Recipe, data: Prepared, trained: Checkpoint, card: Scorec
 {_table(("test score", "value", "95 % interval over the rows"), scores)}\
 {_table(("class", "precision", "recall", "F1", "rows"), classes)}\
 {_table(("part of the test rows", "", "rows", "score", "95 % interval"), parts)}\
-{"".join(f"{line}{chr(10)}{chr(10)}" for line in _decided(card, trained.target))}\
-{_covered(trained)}\
+{fitted}{_covered(trained)}\
 Load it with `mlflow.pyfunc.load_model("models:/{recipe.model}/N")`, N being its version's number, or ask it with \
 `graft predict {recipe.model} --version N`; `models:/{recipe.model}@champion` and no `--version` are the champion. It \
 needs no network. What the gate said of it is in the run's `verdict.json`.
 
 Limits: the intervals cover the choice of test rows, not the seed, and not data unlike the test rows.
 """
+
+
+def _interval(score: Measured) -> str:
+    return f"{score.low:.4f} to {score.high:.4f}"
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> str:

@@ -37,8 +37,7 @@ def settle(candidate: Registered, verdict: Verdict, because: str = "") -> Verdic
     try:
         move(candidate, verdict.against, "promoted", _why(because, verdict), verdict)
     except Overtaken as error:
-        late = Reason(about="champion", outcome="open", told=str(error))
-        verdict = verdict.model_copy(update={"judged": (*verdict.judged, late)})
+        verdict = _late(verdict, error)
         _keep(candidate, verdict)
     return verdict
 
@@ -57,10 +56,14 @@ def overrule(to: Registered, against: int | None, because: str) -> Verdict:
     try:
         move(to, against, "promoted", f"{because} (a person's decision: the gate was not asked)")
     except Overtaken as error:
-        late = Reason(about="champion", outcome="open", told=str(error))
-        return verdict.model_copy(update={"judged": (*verdict.judged, late)})
+        return _late(verdict, error)
     registry.describe(to, {"graft.override": because})
     return verdict
+
+
+def _late(verdict: Verdict, error: Overtaken) -> Verdict:
+    late = Reason(about="champion", outcome="open", told=str(error))
+    return verdict.model_copy(update={"judged": (*verdict.judged, late)})
 
 
 def _why(because: str, verdict: Verdict) -> str:

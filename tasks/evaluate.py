@@ -3,9 +3,8 @@
 import json
 import time
 from collections.abc import Iterator
-from itertools import compress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,8 +15,8 @@ from tasks import plots, runtime, saved
 from tasks.backbones.network import Network, logits_of
 from tasks.datasets.spec import ROW, DatasetSpec
 from tasks.frozen import GraftError
-from tasks.metrics import calibration_error, class_table, interval, resampled, score
-from tasks.objective import answers, confidence
+from tasks.metrics import calibration_error, class_table, interval, score
+from tasks.objective import answers, confidence, words
 from tasks.overlap import pretraining_overlap
 from tasks.prepare import inputs_of, rows_of
 from tasks.results import Measured, Overlap, Part, Prepared, Scorecard, Target
@@ -47,36 +46,46 @@ def evaluate(model: Path, data: Prepared, dataset: DatasetSpec, out: Path) -> Sc
         raise GraftError(f"The model answers {loaded.target.labels}, but the test rows hold {data.target.labels}.")
     loaded.network.module.to(runtime.device())
     out.mkdir(parents=True, exist_ok=True)
-    target, measured, logits = loaded.target, dict[str, Measured](), dict[str, Tensor]()
+    target = loaded.target
+    measured: dict[str, Measured] = {}
+    asked: dict[str, Answered] = {}
     for split, metrics in dataset.all_scored.items():
         if split in data.rows:
-            logits[split] = _answer(loaded.network, data, split)
-            measured |= _measure(rows_of(data, split).labels, logits[split], target, split, metrics)
+            asked[split] = found = _ask(loaded.network, target, data, split)
+            measured |= _measure(found, split, metrics)
             name = "predictions" if split == "test" else f"predictions_{split}"
-            _predictions(rows_of(data, split), logits[split], target).to_parquet(out / f"{name}.parquet")
-    recipe = loaded.recipe
-    overlap = pretraining_overlap(recipe.backbone, dataset, recipe.method.pretrained)
-    measured |= _selective(rows_of(data, "test").labels, logits["test"], target)
-    card = _card(data, dataset, target, logits["test"], measured, overlap, out)
+            _predictions(found, target).to_parquet(out / f"{name}.parquet")
+    test = asked["test"]
+    measured |= _selective(test, target)
+    overlap = pretraining_overlap(loaded.recipe.backbone, dataset, loaded.recipe.method.pretrained)
+    card = _card(test, data, dataset, target, measured, overlap, out)
     (out / "scorecard.json").write_text(json.dumps(card.model_dump(mode="json", exclude={"folder"}), indent=1))
-    truth, predicted = rows_of(data, "test").labels, answers(target, logits["test"]).numpy()
-    plots.draw(truth, predicted, logits["test"].numpy(), target, out)
+    plots.draw(test.truth, test.predicted, test.logits.numpy(), target, out)
     return card.model_copy(update={"seconds": time.perf_counter() - began})
 
 
-def _answer(network: Network, data: Prepared, split: str) -> Tensor:
+class Answered(NamedTuple):
+    """A split's rows with their truth, the logits [N, K], and the answers, shaped as the truth."""
+
+    rows: Rows
+    truth: NDArray[Any]
+    logits: Tensor
+    predicted: NDArray[Any]
+
+
+def _ask(network: Network, target: Target, data: Prepared, split: str) -> Answered:
     rows = rows_of(data, split)
     with bar(f"score {split}", len(rows)) as shown:
         inputs = network.ready(inputs_of(rows), data.hashes[split])
-        return logits_of(network, inputs, done=lambda rows: shown.advance(steps=rows))
+        logits = logits_of(network, inputs, done=lambda rows: shown.advance(steps=rows))
+    return Answered(rows, rows.labels, logits, answers(target, logits).numpy())
 
 
-def _measure(
-    truth: NDArray[Any], logits: Tensor, target: Target, split: str, metrics: tuple[str, ...]
-) -> dict[str, Measured]:
+def _measure(found: Answered, split: str, metrics: tuple[str, ...]) -> dict[str, Measured]:
     """Each metric with its interval; those of another split than `test` carry its name."""
-    predicted = answers(target, logits).numpy()
-    return {name if split == "test" else f"{split}/{name}": _scored(name, truth, predicted) for name in metrics}
+    return {
+        name if split == "test" else f"{split}/{name}": _scored(name, found.truth, found.predicted) for name in metrics
+    }
 
 
 def _scored(name: str, truth: NDArray[Any], predicted: NDArray[Any]) -> Measured:
@@ -84,79 +93,67 @@ def _scored(name: str, truth: NDArray[Any], predicted: NDArray[Any]) -> Measured
     return Measured(value=score(name, truth, predicted), low=low, high=high)
 
 
-def _selective(truth: NDArray[Any], logits: Tensor, target: Target) -> dict[str, Measured]:
+def _selective(found: Answered, target: Target) -> dict[str, Measured]:
     """Where the model may abstain: the share of rows that it answers, and how many of those answers are right.
 
     Source: Geifman and El-Yaniv, Selective Classification for Deep Neural Networks (2017), section 2.
     """
     if target.abstain_below is None:
         return {}
-    sure = confidence(target, logits).numpy() >= target.abstain_below
-    right = (answers(target, logits).numpy() == truth)[sure]
-    found = {"coverage": sure} | ({"selective_accuracy": right} if len(right) else {})
-    return {name: _mean(values) for name, values in found.items()}
-
-
-def _mean(values: NDArray[Any]) -> Measured:
-    low, high = np.quantile(resampled(lambda rows: values[rows].mean(), len(values), 1000), [0.025, 0.975])
-    return Measured(value=float(values.mean()), low=float(low), high=float(high))
+    sure = confidence(target, found.logits).numpy() >= target.abstain_below
+    coverage = {"coverage": _scored("accuracy", np.full(len(sure), True), sure)}  # a share of rows, as accuracy is
+    if not sure.any():
+        return coverage
+    return coverage | {"selective_accuracy": _scored("accuracy", found.truth[sure], found.predicted[sure])}
 
 
 def _card(
+    test: Answered,
     data: Prepared,
     dataset: DatasetSpec,
     target: Target,
-    logits: Tensor,
     measured: dict[str, Measured],
     overlap: Overlap,
     out: Path,
 ) -> Scorecard:
-    rows, headline = rows_of(data, "test"), dataset.scored[0]
-    truth, predicted = rows.labels, answers(target, logits).numpy()
-    plain = answers(target.model_copy(update={"thresholds": None}), logits).numpy()
+    headline = dataset.scored[0]
+    plain = answers(target.model_copy(update={"thresholds": None}), test.logits).numpy()
     told, raw = (
-        calibration_error(truth, numbers.softmax(1).numpy()) if target.kind == "class" else None
-        for numbers in (logits, logits * target.temperature)
+        calibration_error(test.truth, numbers.softmax(1).numpy()) if target.kind == "class" else None
+        for numbers in (test.logits, test.logits * target.temperature)
     )
     return Scorecard(
         headline=headline,
         metrics=measured,
         calibration_error=told,
         raw_calibration_error=raw,
-        untuned=score(headline, truth, plain) if target.thresholds else None,
-        classes=tuple(class_table(truth, predicted, target.labels)) if target.labels else (),
-        parts=tuple(_parts(rows, target, headline, predicted, dataset)),
-        rows=len(truth),
+        untuned=score(headline, test.truth, plain) if target.thresholds else None,
+        classes=tuple(class_table(test.truth, test.predicted, target.labels)) if target.labels else (),
+        parts=tuple(_parts(test, target, dataset)),
+        rows=len(test.truth),
         test_hash=data.hashes["test"],
         pretraining_overlap=overlap,
         folder=out,
     )
 
 
-def _parts(rows: Rows, target: Target, headline: str, predicted: NDArray[Any], dataset: DatasetSpec) -> Iterator[Part]:
+def _parts(test: Answered, target: Target, dataset: DatasetSpec) -> Iterator[Part]:
     """The scores by length and by the data set's columns; the class table has those by class."""
-    metric = metric_of_part(target.kind, headline)
+    metric = metric_of_part(target.kind, dataset.scored[0])
     for by in ([BY_LENGTH] if dataset.accepts == "text" else []) + list(dataset.sliced_by):
-        for name, own in slices(by, rows, target).items():
+        for name, own in slices(by, test.rows, target).items():
             if own.any():
-                measured = _scored(metric, rows.labels[own], predicted[own])
+                measured = _scored(metric, test.truth[own], test.predicted[own])
                 yield Part(by=by, name=name, rows=int(own.sum()), metric=metric, score=measured)
 
 
-def _predictions(rows: Rows, logits: Tensor, target: Target) -> pd.DataFrame:
+def _predictions(found: Answered, target: Target) -> pd.DataFrame:
     """Row id, truth, answer (also where the model would abstain) and the logits in the order of the labels."""
-    labels = target.labels
-
-    def named(values: Any) -> Any:
-        if target.kind == "multilabel":
-            return [list(compress(labels or (), row)) for row in values]
-        return [labels[index] for index in values] if labels else np.asarray(values)
-
     return pd.DataFrame(
         {
-            ROW: list(rows[ROW]),
-            "label": named(rows.labels.tolist()),
-            "prediction": named(answers(target, logits).tolist()),
-            "logits": list(logits.numpy()),
+            ROW: list(found.rows[ROW]),
+            "label": words(target, found.truth.tolist()),
+            "prediction": words(target, found.predicted.tolist()),
+            "logits": list(found.logits.numpy()),
         }
     )

@@ -186,12 +186,12 @@ def count_trained(network: Network) -> tuple[int, int]:
 @no_grad()
 def cool(network: Network, temperature: float) -> None:
     """Divide all that the network will answer by a temperature: its head's last layer, weights and bias."""
-    inside = [name for name, weight in network.module.named_parameters() if weight.requires_grad]
-    inside = [name for name in inside if in_head(name, network.head)]
-    last = inside[-1].rpartition(".")[0]
-    for name in inside:
+    head = {name: weight for name, weight in network.module.named_parameters() if in_head(name, network.head)}
+    trained = {name: weight for name, weight in head.items() if weight.requires_grad}  # without peft's frozen copy
+    last = list(trained)[-1].rpartition(".")[0]
+    for name, weight in trained.items():
         if name.rpartition(".")[0] == last:
-            network.module.get_parameter(name).div_(temperature)
+            weight.div_(temperature)
 
 
 def in_head(weight: str, head: tuple[str, ...]) -> bool:

@@ -62,15 +62,22 @@ def confidence(target: Target, logits: Tensor) -> Tensor:
     return logits.softmax(1).gather(1, answers(target, logits)[:, None])[:, 0]
 
 
-def said(target: Target, logits: Tensor) -> list[Any]:
-    """[N] answers in words: a label, or None where it abstains; a list of labels; a number."""
-    found = answers(target, logits).tolist()
+def words(target: Target, values: list[Any]) -> list[Any]:
+    """[N] labels, lists of labels or numbers: what class indices, rows of 0 and 1, or numbers stand for."""
     if target.labels is None:
-        return list(found)
+        return values
     if target.kind == "multilabel":
-        return [list(compress(target.labels, row)) for row in found]
-    sure = (confidence(target, logits) >= (target.abstain_below or 0)).tolist()
-    return [target.labels[index] if enough else None for index, enough in zip(found, sure, strict=True)]
+        return [list(compress(target.labels, row)) for row in values]
+    return [target.labels[index] for index in values]
+
+
+def said(target: Target, logits: Tensor) -> list[Any]:
+    """[N] answers in words, None where it abstains."""
+    found = words(target, answers(target, logits).tolist())
+    if target.abstain_below is None:
+        return found
+    sure = (confidence(target, logits) >= target.abstain_below).tolist()
+    return [answer if enough else None for answer, enough in zip(found, sure, strict=True)]
 
 
 def probabilities(target: Target, logits: Tensor) -> Tensor:
