@@ -71,6 +71,7 @@ LABEL_SCORES: dict[str, Score] = {
 # Each takes true and predicted numbers [N].
 NUMBER_SCORES: dict[str, Score] = {"pearson": _correlation("pearsonr"), "spearman": _correlation("spearmanr")}
 
+SIGNED = {"matthews", *NUMBER_SCORES}  # from -1 to 1; all others from 0 to 1
 
 KNOWN = {"class": CLASS_SCORES, "multilabel": LABEL_SCORES, "number": NUMBER_SCORES}
 

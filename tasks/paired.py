@@ -6,7 +6,7 @@ from statistics import NormalDist
 import numpy as np
 
 from tasks.frozen import Frozen
-from tasks.metrics import Truth, resampled, score
+from tasks.metrics import SIGNED, Truth, resampled, score
 
 SHARES = {"accuracy", "exact_match"}  # scores that are the share of rows with a right answer
 DRAWS = 2000
@@ -81,7 +81,7 @@ def over_seeds(
 
     The interval holds the chance of the rows (their paired bootstrap, all models on the same draw) and, from two
     seeds on, that of the seeds: the two variances add up, with Student's t by the Welch-Satterthwaite degrees of
-    freedom, for the seeds are few.
+    freedom, for the seeds are few. It ends where the score does: beyond, there is no true value to hold.
 
     Args:
         name: a score of `tasks.metrics`.
@@ -107,8 +107,9 @@ def over_seeds(
     both = of_rows + of_seeds
     freedom = (len(seeds) - 1) * (both / of_seeds) ** 2 if of_seeds else np.inf
     room = float(t.ppf((1 + confidence) / 2, freedom)) * both**0.5
-    middle = float(seeds.mean())
-    return Estimate(value=middle, low=middle - room, high=middle + room)
+    middle, lowest = float(seeds.mean()), -1 if name in SIGNED else 0
+    least, most = (lowest, 1) if theirs is None else (lowest - 1, 1 - lowest)
+    return Estimate(value=middle, low=max(least, middle - room), high=min(most, middle + room))
 
 
 def difference(name: str, truth: Truth, ours: Truth, theirs: Truth, confidence: float = 0.95) -> Estimate:

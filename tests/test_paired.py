@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import binom, multinomial
 
-from tasks.paired import combined, difference, hits, holm, lower_bound, mcnemar, over_seeds, split_votes
+from tasks.paired import Estimate, combined, difference, hits, holm, lower_bound, mcnemar, over_seeds, split_votes
 
 Truth = NDArray[np.int64]
 
@@ -108,6 +108,16 @@ def test_intervals_over_seeds_and_rows_hold_the_true_mean_as_often_as_they_say(s
         found = over_seeds("accuracy", truth, wrong, draws=100)
         held += found.low <= 1 - share <= found.high
     assert 0.92 <= held / rounds <= 0.99
+
+
+def test_an_interval_ends_where_the_score_does_however_far_apart_the_seeds_are() -> None:
+    truth = np.array([0, 1] * 50)
+    right, half, wrong = truth.copy(), np.zeros(100, np.int64), 1 - truth
+    seeds = [right, half, wrong]
+    assert over_seeds("accuracy", truth, seeds) == Estimate(value=0.5, low=0, high=1)
+    assert over_seeds("matthews", truth, seeds) == Estimate(value=0, low=-1, high=1)
+    assert over_seeds("accuracy", truth, seeds, seeds[::-1]) == Estimate(value=0, low=-1, high=1)
+    assert over_seeds("matthews", truth, seeds, seeds[::-1]) == Estimate(value=0, low=-2, high=2)
 
 
 def test_a_difference_over_seeds_is_paired_by_rows_and_by_seeds() -> None:
