@@ -125,7 +125,7 @@ def test_the_settings_of_every_method_are_told_and_all_files_are_written(tmp_pat
     told = page.settings(composed(given))
 
     assert told[0] == "All: 15 epochs, batches of 16; the best epoch is kept."
-    assert "scratch: learning_rate 0.0003" in told
+    assert "scratch: learning_rate 0.0001" in told
     assert any(line.startswith("lora: learning_rate 0.001, rank 16") for line in told)
     assert page.write(compared(), given, composed(given), tmp_path) == tmp_path / "compare.html"
     assert {file.name for file in tmp_path.iterdir()} == {
