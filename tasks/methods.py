@@ -3,9 +3,9 @@
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
-from torch import nn, no_grad
+from torch import allclose, nn, no_grad
 
-from tasks.backbones.network import Network, adaptable, transposed
+from tasks.backbones.network import Network, Rows, adaptable, logits_of, transposed
 from tasks.frozen import Frozen, GraftError
 
 
@@ -184,14 +184,24 @@ def count_trained(network: Network) -> tuple[int, int]:
 
 
 @no_grad()
-def cool(network: Network, temperature: float) -> None:
-    """Divide all that the network will answer by a temperature: its head's last layer, weights and bias."""
+def cool(network: Network, temperature: float, rows: Rows) -> None:
+    """Divide all that the network will answer by a temperature: its head's last layer, weights and bias.
+
+    Raises:
+        GraftError: its logits for `rows` did not shrink by it.
+    """
+    warm = logits_of(network, rows)
     head = {name: weight for name, weight in network.module.named_parameters() if in_head(name, network.head)}
     trained = {name: weight for name, weight in head.items() if weight.requires_grad}  # without peft's frozen copy
     last = list(trained)[-1].rpartition(".")[0]
     for name, weight in trained.items():
         if name.rpartition(".")[0] == last:
             weight.div_(temperature)
+    if not allclose(logits_of(network, rows), warm / temperature, rtol=1e-3, atol=1e-3):
+        raise GraftError(
+            "The temperature does not fit this network's head: the logits did not shrink by it. Set "
+            "decision.temperature=null, and report the backbone."
+        )
 
 
 def in_head(weight: str, head: tuple[str, ...]) -> bool:

@@ -27,6 +27,7 @@ class Machine(Frozen):
 
     device: str
     precision: str
+    means: str = "none"  # a run that does not tell was made before there were any
     instructions: str
     threads: int
     processor: str
@@ -113,13 +114,13 @@ def compared(then: Provenance, now: Provenance) -> tuple[Compared, ...]:
 
 @contextmanager
 def settings_of(machine: Machine) -> Iterator[tuple[Compared, ...]]:
-    """Compute with the threads and the precision of a run, and on the CPU if it did, while the body runs.
+    """Compute with the threads, precision and means of a run, and on the CPU if it did, while the body runs.
 
     Gives what that changes: `now` is what would be used without it.
     """
     import torch
 
-    usual, wanted = _machine(), {"GRAFT_PRECISION": machine.precision}
+    usual, wanted = _machine(), {"GRAFT_PRECISION": machine.precision, "GRAFT_MEANS": machine.means}
     wanted |= {"GRAFT_DEVICE": "cpu"} if machine.device == "cpu" else {}
     before = {name: os.environ.get(name) for name in wanted}
     torch.set_num_threads(machine.threads)
@@ -157,6 +158,7 @@ def _machine() -> Machine:
     return Machine(
         device=f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}" if device == "cuda" else device,
         precision=runtime.precision(),
+        means=runtime.means(),
         instructions=torch.backends.cpu.get_cpu_capability(),
         threads=torch.get_num_threads(),
         processor=_processor(),

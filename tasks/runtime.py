@@ -149,6 +149,11 @@ def precision() -> Precision:
     return cast(Precision, wanted)
 
 
+def means() -> str:
+    """`GRAFT_MEANS`: by which means training is made faster: all, none, or names with commas (see `tasks.speed`)."""
+    return os.environ.get("GRAFT_MEANS") or "all"
+
+
 def workers() -> int:
     """Processes that decode ahead of training (`GRAFT_WORKERS`); none where the cores are needed to train."""
     return int(os.environ.get("GRAFT_WORKERS") or max(0, min(4, (os.cpu_count() or 1) - 2)))

@@ -15,7 +15,7 @@ from test_backbones import published
 from tasks import files, runtime, tracking
 from tasks.backbones.weights import FolderWeights, HubWeights, PackageWeights
 from tasks.frozen import GraftError
-from tasks.provenance import ROOT, Compared, Provenance, compared, gathered, installed, settings_of
+from tasks.provenance import ROOT, Compared, Machine, Provenance, compared, gathered, installed, settings_of
 
 pytest_plugins = ["small", "made"]
 
@@ -108,20 +108,24 @@ def test_a_package_that_is_gone_or_new_is_a_change(source: Provenance) -> None:
     assert f"torch {version('torch')} then, none now" in changed(source, without)
 
 
-def test_a_run_is_repeated_with_its_threads_and_precision_and_on_the_cpu_and_then_all_is_as_before(
+def test_a_run_is_repeated_with_its_threads_precision_and_means_and_on_the_cpu_and_then_all_is_as_before(
     source: Provenance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GRAFT_PRECISION", "bf16")
     monkeypatch.delenv("GRAFT_DEVICE", raising=False)
     usual = (torch.get_num_threads(), runtime.device())
     machine = source.machine.model_copy(update={"threads": usual[0] + 1, "precision": "fp32", "device": "cpu"})
+    assert machine.means == "all"
+    machine = Machine.model_validate_json(machine.model_dump_json(exclude={"means"}))  # of a run before there were any
     with pytest.raises(ZeroDivisionError), settings_of(machine) as adjusted:
         assert (torch.get_num_threads(), runtime.precision(), runtime.device()) == (usual[0] + 1, "fp32", "cpu")
         assert Compared(what="threads", then=str(usual[0] + 1), now=str(usual[0])) in adjusted
         assert Compared(what="precision", then="fp32", now="bf16") in adjusted
+        assert Compared(what="means", then="none", now="all") in adjusted
+        assert runtime.means() == "none"
         _ = 1 / 0
     assert (torch.get_num_threads(), runtime.device()) == usual
-    assert runtime.precision() == "bf16"
+    assert (runtime.precision(), runtime.means()) == ("bf16", "all")
 
 
 # The content of weights.

@@ -1,0 +1,177 @@
+"""Every mean of speed against the plain path: the same logits and gradients, in the networks that it fits alone."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from peft.tuners.lora.layer import Linear
+from small import TARGET, Bench, differing, sentences
+from torch import Tensor, nn
+
+from tasks.backbones import Backbone, first_token
+from tasks.backbones.network import Network, logits_of
+from tasks.compose import check
+from tasks.frozen import GraftError
+from tasks.methods import Lora
+from tasks.speed import lora_linear
+from tasks.speed.quick import MEANS, quicken, slow_down, wanted
+
+pytest_plugins = ["small"]
+
+TEXTS = {"text": [text for text, _ in sentences(24, seed=3)]}
+CLOSE = {"rtol": 1e-5, "atol": 1e-5}
+TEXT_NETWORKS = ("encoder", "gpt2", "llama", "scratch transformer")
+
+
+def network(bench: Bench, name: str, **lora: Any) -> Network:
+    """With adapters of which both halves are random, as after some training; without dropout of its own."""
+    found: Network = check(Backbone, bench.backbone(name), "test").load(TARGET, TEXTS)
+    if lora.pop("adapted", True):
+        Lora.model_validate({"kind": "lora", "rank": 4} | lora).adapt(found)
+        for weight in found.module.parameters():
+            if weight.requires_grad:
+                nn.init.normal_(weight, std=0.1)
+    found.module.eval()
+    return found
+
+
+def answered(found: Network) -> tuple[Tensor, dict[str, Tensor]]:
+    """Logits of rows of several lengths in one batch, and all gradients of a loss that weighs each logit otherwise."""
+    found.module.zero_grad()
+    logits = found.logits(found.encode(TEXTS))
+    (logits * torch.linspace(-1, 2, logits.numel()).view_as(logits)).sum().backward()
+    return logits.detach(), {name: w.grad for name, w in found.module.named_parameters() if w.grad is not None}
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> Iterator[None]:
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        yield
+
+
+@pytest.mark.parametrize("mean", [*MEANS, "all"])
+@pytest.mark.parametrize("options", [{}, {"layers": 1}, {"rslora": True, "alpha": 3.0}, {"adapted": False}], ids=str)
+def test_logits_and_gradients_are_those_of_the_plain_path(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, mean: str, options: dict[str, Any]
+) -> None:
+    found = network(bench, "encoder", **options)
+    plain, gradients = answered(found)
+    monkeypatch.setenv("GRAFT_MEANS", mean)
+    swapped = quicken(found, TEXTS)
+    assert bool(swapped) == (mean != "lora_linear" or options.get("adapted", True))
+    quick, quick_gradients = answered(found)
+    assert torch.allclose(quick, plain, **CLOSE)
+    assert quick_gradients.keys() == gradients.keys()
+    for name, gradient in gradients.items():
+        assert torch.allclose(quick_gradients[name], gradient, **CLOSE), name
+    assert any(gradient.abs().max() > 0.01 for gradient in gradients.values())
+
+
+@pytest.mark.parametrize("name", TEXT_NETWORKS)
+def test_whatever_the_network_all_means_together_leave_its_answers_as_they_are(bench: Bench, name: str) -> None:
+    found = network(bench, name, adapted=name != "scratch transformer")
+    plain, gradients = answered(found)
+    quicken(found, TEXTS)
+    quick, quick_gradients = answered(found)
+    assert torch.allclose(quick, plain, **CLOSE)
+    assert all(torch.allclose(quick_gradients[name], gradients[name], **CLOSE) for name in gradients)
+
+
+def test_the_last_block_answers_for_one_token_and_the_blocks_before_it_for_all(bench: Bench) -> None:
+    found = network(bench, "encoder")
+    sizes: list[int] = []
+    for block in found.module.get_submodule("base_model.model.bert.encoder.layer").children():
+        block.register_forward_hook(lambda _, __, out: sizes.append(out.shape[1]))
+    quicken(found, TEXTS)
+    sizes.clear()
+    batch = found.encode(TEXTS)
+    found.logits(batch)
+    length = batch["input_ids"].shape[1]
+    assert length > 1
+    assert sizes == [length, length, 1]
+
+
+def test_a_head_that_reads_more_than_the_first_token_keeps_its_network_as_it_was(bench: Bench) -> None:
+    found = network(bench, "encoder", adapted=False)
+    pooler = found.module.get_submodule("bert.pooler")
+    pooler.register_forward_pre_hook(lambda _, given: (given[0].mean(1, keepdim=True),))
+    kinds = [type(module) for module in found.module.modules()]
+    assert first_token.swaps(found.module)
+    assert not quicken(found, TEXTS)
+    assert [type(module) for module in found.module.modules()] == kinds
+
+
+def test_slowed_down_a_network_is_of_its_own_classes_again_and_no_weight_has_another_name(bench: Bench) -> None:
+    found = network(bench, "encoder")
+    kinds, before = [type(module) for module in found.module.modules()], found.module.state_dict()
+    plain = logits_of(found, TEXTS)
+    swapped = quicken(found, TEXTS)
+    state = found.module.state_dict()
+    assert [*state] == [*before]
+    assert not differing(state, before, before)
+    assert {type(module) for module in found.module.modules()} - set(kinds)
+    slow_down(swapped)
+    assert [type(module) for module in found.module.modules()] == kinds
+    assert torch.equal(logits_of(found, TEXTS), plain)
+
+
+@pytest.mark.parametrize("options", [{"dropout": 0.5}, {"dora": True}], ids=str)
+def test_an_adapter_of_another_kind_keeps_its_own_forward(bench: Bench, options: dict[str, Any]) -> None:
+    assert not lora_linear.swaps(network(bench, "encoder", **options).module)
+
+
+def test_a_gpt2_map_whose_weight_is_transposed_keeps_its_own_forward(bench: Bench) -> None:
+    found = network(bench, "gpt2")
+    assert any(isinstance(module, Linear) for module in found.module.modules())
+    assert not lora_linear.swaps(found.module)
+
+
+def test_a_layer_whose_adapter_is_merged_or_switched_off_answers_as_peft_does(bench: Bench) -> None:
+    found = network(bench, "encoder")
+    peft_model: Any = found.module
+    with peft_model.disable_adapter():
+        without = logits_of(found, TEXTS)
+    plain = logits_of(found, TEXTS)
+    quicken(found, TEXTS)
+    with peft_model.disable_adapter():
+        assert torch.allclose(logits_of(found, TEXTS), without, **CLOSE)
+    peft_model.merge_adapter()
+    assert torch.allclose(logits_of(found, TEXTS), plain, rtol=1e-4, atol=1e-4)
+    peft_model.unmerge_adapter()
+    assert not torch.allclose(plain, without, rtol=1e-2, atol=1e-2)
+
+
+def test_a_training_is_quick_until_it_ends_and_its_saved_model_is_plain(bench: Bench) -> None:
+    training = bench.training(bench.recipe("encoder", {"kind": "lora"}))
+    assert training.quickened
+    training.run()
+    assert {type(module) for module in training.quickened} == set(training.quickened.values())
+
+
+def test_trained_the_plain_way_the_weights_are_the_same_but_for_rounding(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = bench.recipe("encoder", {"kind": "lora", "learning_rate": 0.01}, epochs=3)
+    ended = {}
+    for means in ("all", "none"):
+        monkeypatch.setenv("GRAFT_MEANS", means)
+        training = bench.training(recipe.model_copy(update={"name": means, "seed": 1}))
+        training.run()
+        ended[means] = {n: w.detach().clone() for n, w in training.network.module.named_parameters() if w.requires_grad}
+        bench.home = bench.home / means
+        monkeypatch.setenv("GRAFT_HOME", str(bench.home))
+    assert differing(ended["all"], ended["none"], ended["all"])
+    for name, weight in ended["all"].items():
+        assert torch.allclose(weight, ended["none"][name], rtol=1e-3, atol=1e-4), name
+
+
+def test_an_unknown_mean_is_named_and_the_valid_ones_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAFT_MEANS", "first_token,warp")
+    with pytest.raises(GraftError, match="'warp'.*all, none.*first_token, lora_linear"):
+        wanted()
+    monkeypatch.setenv("GRAFT_MEANS", "none")
+    assert wanted() == ()
+    monkeypatch.delenv("GRAFT_MEANS")
+    assert wanted() == tuple(MEANS)
