@@ -20,8 +20,11 @@ from tasks.speed.quick import MEANS, quicken, slow_down, wanted
 pytest_plugins = ["small"]
 
 TEXTS = {"text": [text for text, _ in sentences(24, seed=3)]}
-CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 TEXT_NETWORKS = ("encoder", "gpt2", "llama", "scratch transformer")
+
+
+def close(one: Tensor, two: Tensor) -> bool:
+    return torch.allclose(one, two, rtol=1e-5, atol=1e-5)
 
 
 def network(bench: Bench, name: str, **lora: Any) -> Network:
@@ -40,7 +43,8 @@ def answered(found: Network) -> tuple[Tensor, dict[str, Tensor]]:
     """Logits of rows of several lengths in one batch, and all gradients of a loss that weighs each logit otherwise."""
     found.module.zero_grad()
     logits = found.logits(found.encode(TEXTS))
-    (logits * torch.linspace(-1, 2, logits.numel()).view_as(logits)).sum().backward()
+    loss: Any = (logits * torch.linspace(-1, 2, logits.numel()).view_as(logits)).sum()
+    loss.backward()
     return logits.detach(), {name: w.grad for name, w in found.module.named_parameters() if w.grad is not None}
 
 
@@ -62,10 +66,10 @@ def test_logits_and_gradients_are_those_of_the_plain_path(
     swapped = quicken(found, TEXTS)
     assert bool(swapped) == (mean != "lora_linear" or options.get("adapted", True))
     quick, quick_gradients = answered(found)
-    assert torch.allclose(quick, plain, **CLOSE)
+    assert close(quick, plain)
     assert quick_gradients.keys() == gradients.keys()
     for name, gradient in gradients.items():
-        assert torch.allclose(quick_gradients[name], gradient, **CLOSE), name
+        assert close(quick_gradients[name], gradient), name
     assert any(gradient.abs().max() > 0.01 for gradient in gradients.values())
 
 
@@ -75,8 +79,8 @@ def test_whatever_the_network_all_means_together_leave_its_answers_as_they_are(b
     plain, gradients = answered(found)
     quicken(found, TEXTS)
     quick, quick_gradients = answered(found)
-    assert torch.allclose(quick, plain, **CLOSE)
-    assert all(torch.allclose(quick_gradients[name], gradients[name], **CLOSE) for name in gradients)
+    assert close(quick, plain)
+    assert all(close(quick_gradients[name], gradients[name]) for name in gradients)
 
 
 def test_the_last_block_answers_for_one_token_and_the_blocks_before_it_for_all(bench: Bench) -> None:
@@ -136,7 +140,7 @@ def test_a_layer_whose_adapter_is_merged_or_switched_off_answers_as_peft_does(be
     plain = logits_of(found, TEXTS)
     quicken(found, TEXTS)
     with peft_model.disable_adapter():
-        assert torch.allclose(logits_of(found, TEXTS), without, **CLOSE)
+        assert close(logits_of(found, TEXTS), without)
     peft_model.merge_adapter()
     assert torch.allclose(logits_of(found, TEXTS), plain, rtol=1e-4, atol=1e-4)
     peft_model.unmerge_adapter()

@@ -18,7 +18,7 @@ class FirstToken:
         inner, first = self.self, hidden_states[:, :1]
 
         def by_head(states: Tensor) -> Tensor:
-            return states.unflatten(-1, (-1, inner.attention_head_size)).transpose(1, 2)
+            return states.view(*states.shape[:2], -1, int(inner.attention_head_size)).transpose(1, 2)
 
         attend = ALL_ATTENTION_FUNCTIONS[inner.config._attn_implementation]
         mixed, weights = attend(
@@ -52,5 +52,5 @@ def _bert_like(module: Any) -> bool:
 
 
 @cache
-def _over(kind: type[nn.Module]) -> type[nn.Module]:
+def _over(kind: Any) -> type[nn.Module]:
     return type(f"FirstToken{kind.__name__}", (FirstToken, kind), {})

@@ -38,7 +38,7 @@ class _Adapted(torch.autograd.Function):
         return grad_x, None, None, grad_low.t() @ rows, (grad.t() @ low).mul_(ctx.scaling), None
 
 
-class LoraLinear(Linear):
+class LoraLinear(Linear):  # type: ignore[misc]
     """PEFT's layer; whatever it can do beside a plain step with one adapter, it does as before."""
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
