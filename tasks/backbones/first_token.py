@@ -40,7 +40,8 @@ def swaps(module: nn.Module) -> dict[nn.Module, type[nn.Module]]:
     Whether the head reads the first token alone is not seen here: compare the logits.
     """
     found = [child for child in module.modules() if _bert_like(child)]
-    return {found[-1]: _over(type(found[-1]))} if found else {}
+    kind: Any = type(found[-1]) if found else None
+    return {found[-1]: _over(kind)} if found else {}
 
 
 def _bert_like(module: Any) -> bool:
