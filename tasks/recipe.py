@@ -27,6 +27,12 @@ class Schedule(Frozen):
     batch_size: int = Field(32, ge=1)
     warmup: float = Field(0.06, ge=0, le=1, description="share of the steps in which the learning rate rises")
     decay: Literal["linear", "cosine"] = "linear"
+    draws: int | None = Field(
+        None,
+        ge=0,
+        description="pictures: how often each is drawn by the augmentation, epochs take turns; 0: never, as it is; "
+        "if not given: anew in each epoch, so that no frozen layer's output can be kept",
+    )
     weight_decay: float = Field(0.01, ge=0)
     clip: float = Field(1.0, gt=0, description="the gradient's norm is cut at this")
     class_weights: Literal["auto"] | None = Field(None, description="auto: rare classes weigh more, inversely to rows")

@@ -23,14 +23,17 @@ from tasks.methods import cool, count_trained
 from tasks.metrics import score
 from tasks.moved import check_moved, snapshot
 from tasks.objective import Objective, answers
+from tasks.optimizer import adamw
 from tasks.prepare import inputs_of, rows_of
 from tasks.recipe import Recipe
 from tasks.results import Checkpoint, Covered, Prepared, Target
 from tasks.screen import Bar, bar, say
+from tasks.speed.behind import spared
 from tasks.speed.quick import quicken, slow_down
 from tasks.steps import step
 
 LOOK = 0.02  # seconds between two looks at the memory
+FEATURES = "features"  # the folder of what frozen layers gave
 COOLED = 8  # rows on which the head is seen to answer by its temperature
 
 
@@ -77,16 +80,17 @@ class Training:
         torch.manual_seed(recipe.seed)
         found = checkpoint.last_step(work / "checkpoints")
         self.network = self._network(found is not None)
-        inputs = self.network.ready(inputs_of(self.rows), data.hashes["train"])
+        self.inputs = self.network.ready(inputs_of(self.rows), data.hashes["train"])
         self.scored = self.network.ready(inputs_of(self.validation), data.hashes["validation"])
-        self.lengths = self.network.lengths(inputs)
-        self.feed = Feed(self.network, inputs, self.rows.labels)
+        self.lengths = self.network.lengths(self.inputs)
+        self.feed = Feed(self.network, self.inputs, self.rows.labels, recipe.schedule.draws)
         self.per_epoch = math.ceil(len(self.rows) / recipe.schedule.batch_size)
         self.steps = self.per_epoch * recipe.schedule.epochs
         labels = torch.tensor(self.rows.labels)
         self.objective = Objective(self.target, labels, recipe.schedule.class_weights == "auto")
         self._place()
         self.quickened = quicken(self.network, inputs_of(self.rows))
+        self.run_on, self.judged = self.network, self.scored
         torch.manual_seed(recipe.seed)
         self.progress = resume.restore(found, self.network, self.optimizer) if found else resume.Progress()
         self.resumed_at = self.progress.step or None
@@ -96,7 +100,8 @@ class Training:
         folder = self.work / "model"
         if resumed:
             return saved.reopen(folder).network
-        shutil.rmtree(folder, ignore_errors=True)  # a start that was killed: it holds no weights that train
+        for left in (folder, self.work / FEATURES):  # by a start that was killed: it holds no weights that train
+            shutil.rmtree(left, ignore_errors=True)
         return saved.begin(folder, self.recipe, self.target, inputs_of(self.rows), self.start).network
 
     def _place(self) -> None:
@@ -106,12 +111,8 @@ class Training:
         self.accelerator = Accelerator(
             mixed_precision="no" if precision == "fp32" else precision, cpu=runtime.device() == "cpu"
         )
-        trained = [weight for weight in self.network.module.parameters() if weight.requires_grad]
-        groups = [
-            {"params": [w for w in trained if w.ndim > 1], "weight_decay": self.recipe.schedule.weight_decay},
-            {"params": [w for w in trained if w.ndim <= 1], "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(groups, lr=self.recipe.method.learning_rate, fused=True)
+        method, schedule = self.recipe.method, self.recipe.schedule
+        optimizer = adamw(self.network.module, method.learning_rate, schedule.weight_decay)
         self.network.module, self.optimizer = self.accelerator.prepare(self.network.module, optimizer)
         self.objective.to(self.accelerator.device)
 
@@ -119,6 +120,10 @@ class Training:
         """All steps that are left; then the kept epoch's weights are the model."""
         if self.resumed_at:
             say(f"Going on from step {self.resumed_at} of {self.steps}.")
+        features, labels = self.work / FEATURES, self.rows.labels
+        self.run_on, self.feed, self.judged = spared(
+            self.network, self.recipe, features, self.inputs, self.scored, labels
+        )
         with bar("train", self.steps, self.progress.step) as shown:
             while self.progress.step < self.steps and not self._stopped():
                 self._epoch(shown)
@@ -129,6 +134,7 @@ class Training:
         """Make the kept epoch's weights the model, fit how it answers, and note what it does."""
         self.network.module = self.accelerator.unwrap_model(self.network.module, keep_fp32_wrapper=False)
         slow_down(self.quickened)
+        shutil.rmtree(self.work / FEATURES, ignore_errors=True)
         saved.restore(self.network, self.progress.best_state, "trained")
         target, covered = self._decide()
         write_file(self.work / "model" / "trained.safetensors", checkpoint.pack(saved.trained_state(self.network)))
@@ -182,7 +188,7 @@ class Training:
         """One optimizer step, the first one watched. Returns the batch's loss."""
         device, module = self.accelerator.device, self.network.module
         with self.accelerator.autocast():
-            logits = self.network.logits({name: t.to(device, non_blocking=True) for name, t in inputs.items()})
+            logits = self.run_on.logits({name: t.to(device, non_blocking=True) for name, t in inputs.items()})
         loss = self.objective(logits, labels.to(device, non_blocking=True))
         value = float(loss.item())
         if not math.isfinite(value):
@@ -202,7 +208,7 @@ class Training:
 
     def _validate(self, epoch: int) -> None:
         """Score the validation rows, and keep the weights if they are the best so far."""
-        logits = logits_of(self.network, self.scored)
+        logits = logits_of(self.run_on, self.judged)
         labels = torch.tensor(self.validation.labels)
         headline = self.recipe.dataset.scored[0]
         value = score(headline, labels.numpy(), answers(self.target, logits).numpy())

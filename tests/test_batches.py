@@ -9,7 +9,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from small import Bench
 from torch import Tensor
 
-from tasks.batches import POOL, epoch_batches
+from tasks.batches import POOL, Feed, draw_of, epoch_batches, seeds_of
 from tasks.objective import Objective, answers, probabilities
 from tasks.prepare import inputs_of
 from tasks.results import Target
@@ -134,3 +134,31 @@ def test_a_balanced_loss_of_several_labels_weighs_presence_and_absence_of_each_a
     present, absent = labels.sum(0), (1 - labels).sum(0)
     assert (weights * present).tolist() == pytest.approx(absent.tolist())
     assert weights.tolist() == pytest.approx([3.0, 1 / 3])
+
+
+# How often a picture is drawn.
+
+
+@pytest.mark.parametrize(
+    ("draws", "seen"), [(None, [0, 1, 2, 3]), (0, [None] * 4), (1, [0] * 4), (3, [0, 1, 2, 0])], ids=str
+)
+def test_epochs_take_turns_at_the_draws(draws: int | None, seen: list[int | None]) -> None:
+    assert [draw_of(epoch, draws) for epoch in range(4)] == seen
+
+
+def test_a_draw_is_what_its_epoch_would_see_without_a_limit(bench: Bench) -> None:
+    training = bench.training(bench.recipe("cnn", {"kind": "full"}))
+    batches = epoch_batches(training.lengths, 5, 0, 0)
+
+    def pixels(draws: int | None, epoch: int) -> Tensor:
+        feed = Feed(training.network, training.inputs, training.rows.labels, draws)
+        return torch.cat([batch["x"] for batch, _ in feed.epoch(batches, 0, epoch, 0)])
+
+    assert torch.equal(pixels(2, 1), pixels(None, 1))
+    assert torch.equal(pixels(2, 2), pixels(None, 0))
+    assert not torch.equal(pixels(2, 0), pixels(2, 1))
+    still = training.network.encode(
+        {"image": [inputs_of(training.rows)["image"][row] for batch in batches for row in batch.tolist()]}
+    )
+    assert torch.equal(pixels(0, 0), still["x"])
+    assert seeds_of(3, 0, None) is None

@@ -20,6 +20,7 @@ from tasks.methods import Full, Lora, count_trained
 from tasks.planning import forecast
 from tasks.planning.blocks import HEAD, Block, blocks, still
 from tasks.planning.forecast import Plan, disk, few, rest_of_scoring
+from tasks.planning.front import Front
 from tasks.planning.pace import fit, in_order, sizes_of, telling
 from tasks.planning.rehearsal import Rehearsed, rehearse
 from tasks.prepare import rows_of
@@ -110,6 +111,39 @@ def test_the_padding_share_is_that_of_the_batches_that_the_loop_feeds(bench: Ben
 
     assert padded > 0
     assert found.padding == pytest.approx(padded / positions)
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "draws"), [("encoder", {"layers": 1}, None), ("cnn", {"kind": "linear_probe"}, 1)]
+)
+def test_steps_behind_a_frozen_front_are_tried_as_the_training_has_them_and_the_front_is_counted_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str, method: dict[str, Any], draws: int | None
+) -> None:
+    stepped: list[set[str]] = []
+    update = Training.update
+
+    def note(own: Training, inputs: dict[str, Any], *rest: Any) -> float:
+        stepped.append(set(inputs))
+        return update(own, inputs, *rest)
+
+    monkeypatch.setattr(Training, "update", note)
+    training, found = tried(bench, name, LORA | method if name == "encoder" else method, epochs=3, draws=draws)
+    sizes = np.ones(found.steps)
+
+    assert all("features" in inputs for inputs in stepped)
+    assert training.network is not training.run_on
+    assert found.seconds["training"] > found.step.seconds(sizes.astype(np.int64))
+
+
+def test_the_front_takes_its_pace_times_all_rows_and_their_draws(bench: Bench) -> None:
+    recipe = bench.recipe("cnn", {"kind": "linear_probe"}, epochs=4, draws=3)
+    training = bench.training(recipe)
+    front = Front(training)
+    training.run_on = front.network
+    list(front.fed([np.arange(5), np.arange(5, 10)], [0, 1]))
+
+    assert front.spent > 0
+    assert front.seconds() == pytest.approx(front.spent / 10 * (3 * len(training.rows) + len(training.validation)))
 
 
 def test_pictures_have_no_padding(bench: Bench) -> None:

@@ -29,6 +29,7 @@ Place = tuple[Prepared, Path, str]
 EPOCHS = 3
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "text, LoRA with dropout": ("encoder", {"kind": "lora", "dropout": 0.3}),
+    "text, behind a frozen front": ("encoder", {"kind": "lora", "layers": 1}),
     "images, augmented": ("cnn", {"kind": "full"}),
     "text from scratch": ("scratch transformer", {"kind": "scratch"}),
 }

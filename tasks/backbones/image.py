@@ -31,6 +31,8 @@ class ImageNetwork(Network):
     augment: dict[str, Any]  # options of timm's training transform
     arguments: dict[str, Any] = field(default_factory=dict)  # of timm's constructor, as the weights' config has them
 
+    augmented: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         from timm.data import create_transform
 
@@ -46,6 +48,9 @@ class ImageNetwork(Network):
     def logits(self, batch: Batch) -> Tensor:
         out: Tensor = self.module(batch["x"])  # networks differ in the name of their one argument
         return out
+
+    def beside(self, rows: Rows, features: Tensor) -> Batch:
+        return {"x": features}  # no picture is opened: its first layer will not look at it
 
     def way(self, row: Rows) -> Way:
         """From the mean colour of the weights' data, in pixels [1, C, H, W]."""

@@ -2,9 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -32,6 +32,8 @@ class Network(ABC):
     head: tuple[str, ...]
     groups: tuple[tuple[str, ...], ...]
 
+    augmented: ClassVar[bool] = False  # a training row is drawn anew from its seed
+
     @abstractmethod
     def encode(self, rows: Rows, seeds: Sequence[int] | None = None) -> Batch:
         """Raw inputs to tensors. `seeds` (one a row) asks for training's augmentation, drawn from them."""
@@ -50,6 +52,14 @@ class Network(ABC):
         With the hash of their `content`, the tokens are kept on disk for the next run.
         """
         return rows
+
+    def beside(self, rows: Rows, features: Tensor) -> Batch:
+        """What `logits` must be given beside the features [B, ...] that its first layers would give for the rows."""
+        return self.encode(rows)
+
+    def light(self) -> "Network":
+        """The same without its weights: all that a process needs which only encodes."""
+        return replace(self, module=nn.Identity())
 
     def lengths(self, rows: Rows) -> NDArray[np.int64]:
         """[N] tokens of each row; 0 where all inputs have one size."""

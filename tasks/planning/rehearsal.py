@@ -13,6 +13,7 @@ from tasks.batches import epoch_batches
 from tasks.curves import Curves
 from tasks.frozen import Frozen
 from tasks.planning.blocks import Block, Still, blocks, still
+from tasks.planning.front import Front
 from tasks.planning.pace import Pace, Sizes, fit, in_order, sizes_of, telling
 from tasks.screen import bar
 from tasks.tracking import BATCH
@@ -55,15 +56,17 @@ def rehearse(training: Training, run_id: str) -> Rehearsed:
         GraftError: what the training itself would raise in its first steps.
     """
     recipe = training.recipe
+    front = Front(training)
+    training.run_on = front.network
     recipe.method.train_mode(training.network)
     parts, stands = blocks(training.network), still(training.network)
     epochs = [
         sizes_of(training.lengths, epoch_batches(training.lengths, recipe.schedule.batch_size, recipe.seed, epoch))
         for epoch in range(recipe.schedule.epochs)
     ]
-    step, first, row, free = _steps(training, epochs[0])
-    forward = forwards(training.network, training.scored)
-    whole = first + step.seconds(np.concatenate(epochs))
+    step, first, row, free = _steps(training, front, epochs[0])
+    forward = forwards(front, training.scored)
+    whole = first + step.seconds(np.concatenate(epochs)) + front.seconds()
     validation = forward.seconds(batches_of(training.network, training.scored))
     kept = _checkpoints(training, run_id, whole)
     return Rehearsed(
@@ -79,15 +82,16 @@ def rehearse(training: Training, run_id: str) -> Rehearsed:
     )
 
 
-def _steps(training: Training, sizes: Sizes) -> tuple[Pace, float, int, int]:
+def _steps(training: Training, front: Front, sizes: Sizes) -> tuple[Pace, float, int, int]:
     """The pace, what the very first step takes beyond it, bytes a row of the longest batch, and bytes left."""
     recipe, done = training.recipe, training.progress
     batches = epoch_batches(training.lengths, recipe.schedule.batch_size, recipe.seed, 0)
     chosen = [index for index, _ in zip(telling(sizes), range(STEPS), strict=False)]
     took: list[float] = []
     began = started = time.perf_counter()
+    spent = 0.0
     with bar("try steps", STEPS) as shown:
-        for inputs, labels in training.feed.epoch([batches[index] for index in chosen], recipe.seed, 0, 0):
+        for inputs, labels in front.fed(batches, chosen):
             if done.step == 1:  # the longest batch, after a short one that has made the optimizer's state
                 free = memory.free()
                 row = _watched(training, inputs, labels) // len(labels)
@@ -95,7 +99,8 @@ def _steps(training: Training, sizes: Sizes) -> tuple[Pace, float, int, int]:
                 _update(training, inputs, labels)
             done.step, done.rows = done.step + 1, done.rows + len(labels)
             now = time.perf_counter()
-            took.append(now - began)
+            took.append(now - began - (front.spent - spent))
+            spent = front.spent
             shown.advance(f"{took[-1]:.3f} s")
             began = now
             if now - started > SECONDS and len(took) > 3:
@@ -124,8 +129,9 @@ def _watched(training: Training, inputs: dict[str, Tensor], labels: Tensor) -> i
 
 
 @torch.inference_mode()
-def forwards(network: Network, rows: Rows) -> Pace:
+def forwards(front: Front, rows: Rows) -> Pace:
     """The pace of batches as `logits_of` makes and answers them."""
+    network = front.network
     network.module.eval()
     lengths = network.lengths(rows)
     batches = in_order(lengths, INFERENCE)
@@ -134,10 +140,10 @@ def forwards(network: Network, rows: Rows) -> Pace:
     took: list[float] = []
     chosen: list[int] = []
     for index, _ in zip(telling(sizes), range(STEPS), strict=False):
-        began = time.perf_counter()
-        batch = network.encode({name: [column[row] for row in batches[index]] for name, column in rows.items()})
+        began, spent = time.perf_counter(), front.spent
+        batch = front.encoded(rows, batches[index])
         network.logits({name: tensor.to(device) for name, tensor in batch.items()}).float().cpu()
-        took.append(time.perf_counter() - began)
+        took.append(time.perf_counter() - began - (front.spent - spent))
         chosen.append(index)
         if sum(took) > SECONDS / 2 and len(took) > 1:
             break

@@ -5,17 +5,16 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import nn
 
-from tasks import runtime
 from tasks.backbones import first_token
 from tasks.backbones.network import Network, Rows, logits_of
-from tasks.frozen import GraftError
 from tasks.speed import lora_linear
+from tasks.speed.means import wanted
 
 ROWS = 8  # on which the means' answers are held against the plain ones
 TOLERANCE = 1e-4  # of logits, by their size: another order of the same sums
 
 Swaps = Mapping[nn.Module, type[nn.Module]]
-MEANS: dict[str, Callable[[nn.Module], Swaps]] = {"first_token": first_token.swaps, "lora_linear": lora_linear.swaps}
+SWAPS: dict[str, Callable[[nn.Module], Swaps]] = {"first_token": first_token.swaps, "lora_linear": lora_linear.swaps}
 
 
 def quicken(network: Network, rows: Rows) -> Swaps:
@@ -34,7 +33,7 @@ def quicken(network: Network, rows: Rows) -> Swaps:
     done: dict[nn.Module, type[nn.Module]] = {}
     before = None
     for mean in wanted():
-        swaps = MEANS[mean](network.module)
+        swaps = SWAPS[mean](network.module) if mean in SWAPS else {}
         if swaps and before is None:
             before = logits_of(network, few)
         plain = _swap(swaps)
@@ -43,19 +42,6 @@ def quicken(network: Network, rows: Rows) -> Swaps:
         else:
             _swap(plain)
     return done
-
-
-def wanted() -> tuple[str, ...]:
-    """The means that `GRAFT_MEANS` allows.
-
-    Raises:
-        GraftError: it names one that is not known.
-    """
-    told = runtime.means()
-    named = {"all": (*MEANS,), "none": ()}.get(told, tuple(told.split(",")))
-    if odd := [name for name in named if name not in MEANS]:
-        raise GraftError(f"GRAFT_MEANS names {odd[0]!r}. Valid: all, none, or some of {', '.join(MEANS)} with commas.")
-    return named
 
 
 def slow_down(swapped: Swaps) -> None:

@@ -1,0 +1,23 @@
+"""The means by their names, and which of them are wanted."""
+
+from tasks import runtime
+from tasks.frozen import GraftError
+
+MEANS = (
+    "first_token",  # the last block of a BERT-like encoder for the first token alone
+    "lora_linear",  # a linear map with its adapter as one step
+    "frozen_front",  # what lies before the first weight that trains runs once for each row
+)
+
+
+def wanted() -> tuple[str, ...]:
+    """The means that `GRAFT_MEANS` allows.
+
+    Raises:
+        GraftError: it names one that is not known.
+    """
+    told = runtime.means()
+    named = {"all": MEANS, "none": ()}.get(told, tuple(told.split(",")))
+    if odd := [name for name in named if name not in MEANS]:
+        raise GraftError(f"GRAFT_MEANS names {odd[0]!r}. Valid: all, none, or some of {', '.join(MEANS)} with commas.")
+    return named
