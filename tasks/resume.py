@@ -38,6 +38,10 @@ class Progress:
             self.best_epoch, self.best_score, self.best_loss, self.stale = epoch, score, loss, 0
             self.best_state = {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
 
+    def stopped(self, patience: int | None) -> bool:
+        """Whether so many epochs have gone by without a better one."""
+        return patience is not None and self.stale >= patience
+
 
 def save(work: Path, network: Network, optimizer: Any, progress: Progress) -> None:
     """Write a checkpoint: trained weights, optimizer, random state, progress.

@@ -120,12 +120,13 @@ class Training:
         """All steps that are left; then the kept epoch's weights are the model."""
         if self.resumed_at:
             say(f"Going on from step {self.resumed_at} of {self.steps}.")
-        features, labels = self.work / FEATURES, self.rows.labels
+        began, features, labels = time.perf_counter(), self.work / FEATURES, self.rows.labels
         self.run_on, self.feed, self.judged = spared(
             self.network, self.recipe, features, self.inputs, self.scored, labels
         )
+        self.progress.seconds += time.perf_counter() - began  # the frozen layers' run is training too
         with bar("train", self.steps, self.progress.step) as shown:
-            while self.progress.step < self.steps and not self._stopped():
+            while self.progress.step < self.steps and not self.progress.stopped(self.recipe.schedule.patience):
                 self._epoch(shown)
         self.metrics.settle()
         return self.finish()
@@ -151,10 +152,6 @@ class Training:
             cool(self.network, target.temperature, inputs_of(few))
         write_file(self.work / "model" / "target.json", target.model_dump_json(indent=1).encode())
         return target, coverage(target, truth, logits / target.temperature)
-
-    def _stopped(self) -> bool:
-        patience = self.recipe.schedule.patience
-        return patience is not None and self.progress.stale >= patience
 
     def _epoch(self, shown: Bar) -> None:
         """The rest of the current epoch, its validation, and a checkpoint."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.backbones.image import ScratchCNN
+from tasks.backbones.cnn import ScratchCNN
 from tasks.frozen import GraftError
 from tasks.pictures import PIXELS, check_picture, open_picture
 from tasks.results import Target

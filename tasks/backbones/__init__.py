@@ -4,7 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from tasks.backbones.image import ScratchCNN, TimmBackbone
+from tasks.backbones.cnn import ScratchCNN
+from tasks.backbones.image import TimmBackbone
 from tasks.backbones.text import ScratchTransformer, TransformersBackbone
 
 Backbone = Annotated[

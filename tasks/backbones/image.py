@@ -1,4 +1,4 @@
-"""Image networks: any model of timm, pretrained or not, and Graft's own CNN."""
+"""Image networks: any model of timm, pretrained or not."""
 
 import json
 import random
@@ -213,43 +213,3 @@ def _read(file: Path) -> dict[str, Tensor]:
         return tensors
     state: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
     return state
-
-
-class ScratchCNN(Frozen):
-    """The classic CNN (3x3 convolutions, max-pools, one hidden layer), trained from nothing."""
-
-    library: Literal["scratch_cnn"]
-    about: str = ""
-    image_size: int = Field(8, ge=4, description="pixels a side")
-    channels: Literal[1, 3] = 1
-    dropout: float = Field(0.0, ge=0, lt=1)
-    scale: tuple[float, float] = Field((0.7, 1.0), description="share of the picture that a training crop keeps")
-    flip: float = Field(0.0, ge=0, le=1, description="how often a training picture is mirrored")
-
-    accepts: ClassVar[Literal["text", "image"]] = "image"
-    pretrained: ClassVar[bool] = False
-    pretrained_on: ClassVar[tuple[str, ...]] = ()
-
-    def check(self) -> None:
-        """Nothing is fetched."""
-
-    def content(self) -> str:
-        """There are no weights before training."""
-        return "none"
-
-    def load(self, target: Target, rows: Rows, pretrained: bool = False) -> Network:
-        """A new network."""
-        module = ImageCNN(self.channels, self.image_size, target.outputs, self.dropout)
-        data = {
-            "input_size": (self.channels, self.image_size, self.image_size),
-            "mean": (0.5,) * self.channels,
-            "std": (0.5,) * self.channels,
-            "interpolation": "bilinear",
-            "crop_pct": 1.0,
-        }
-        head, augment = ("head",), {"scale": self.scale, "hflip": self.flip}
-        return ImageNetwork(module, head, by_block(module, [["features"], ["hidden"]], head), data, augment)
-
-    def rebuild(self, folder: Path, target: Target) -> Network:
-        """The same network; its weights are still to be loaded."""
-        return self.load(target, {})
