@@ -48,10 +48,7 @@ def main(order: Order) -> "Tried":
     """Walk through the run and tell what it took."""
     import psutil
 
-    from flows.quiet import hush_bars
-
     clock = Clock(psutil.Process().create_time())
-    hush_bars()
     from flows import report  # noqa: F401  what a fine-tune imports, so that memory and seconds are a fine-tune's
     from flows.check import passed
     from flows.finetune import workspace
