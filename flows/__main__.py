@@ -99,11 +99,14 @@ def finetune(experiment: Experiment, overrides: Overrides = None, json: Json = F
 
     Stopped at any moment, the same command goes on where it was.
     """
-    from tasks.compose import load
+    from flows.imports import uncollected
 
-    recipe = load(experiment, overrides or [])
-    from flows import report
-    from flows.finetune import run
+    with uncollected():
+        from tasks.compose import load
+
+        recipe = load(experiment, overrides or [])
+        from flows import report
+        from flows.finetune import run
 
     report.show(run(recipe), as_json=json)
 
