@@ -88,9 +88,6 @@ def check(
 
     Duplicates, leaks, label conflicts and noise, balance, encoding, length, pictures, drift; each with the next step.
     """
-    from flows.quiet import hush_bars
-
-    hush_bars()
     from flows import check as looking
 
     raise SystemExit(looking.main(data, overrides or [], json))
@@ -102,13 +99,14 @@ def finetune(experiment: Experiment, overrides: Overrides = None, json: Json = F
 
     Stopped at any moment, the same command goes on where it was.
     """
-    from flows.quiet import hush_bars
-    from tasks.compose import load
+    from flows.imports import uncollected
 
-    recipe = load(experiment, overrides or [])
-    hush_bars()
-    from flows import report
-    from flows.finetune import run
+    with uncollected():
+        from tasks.compose import load
+
+        recipe = load(experiment, overrides or [])
+        from flows import report
+        from flows.finetune import run
 
     report.show(run(recipe), as_json=json)
 
@@ -119,11 +117,9 @@ def plan(experiment: Experiment, overrides: Overrides = None, json: Json = False
 
     Some real steps, evaluation batches and a registration, all thrown away; rows, tokens and checks are kept.
     """
-    from flows.quiet import hush_bars
     from tasks.compose import load
 
     recipe = load(experiment, overrides or [])
-    hush_bars()
     from flows import plan as planning
 
     planning.show(planning.planned(recipe), as_json=json)
@@ -147,11 +143,9 @@ def glue(
 
     What is done is not done again: the same command goes on with what is missing.
     """
-    from flows.quiet import hush_bars
     from tasks.glue.suite import asked
 
     suite = asked(tasks, method, backbone, seeds, overrides or [], start_from_mnli)
-    hush_bars()
     from flows import glue as running
 
     raise SystemExit(running.main(suite, json))
@@ -179,11 +173,9 @@ def compare(
     champion is replaced. What is done is not done again: the same command goes on with what is missing. Exit code 1
     if a run failed.
     """
-    from flows.quiet import hush_bars
     from tasks.comparison.asked import asked
 
     compared = asked(experiment, methods, seeds, limits, margin, overrides or [])
-    hush_bars()
     from flows import compare as running
 
     raise SystemExit(running.main(compared, json))
@@ -199,9 +191,6 @@ def submission(
     fill: Annotated[bool, typer.Option("--fill", help="files that no run answers say one constant")] = False,
 ) -> None:
     """Answer GLUE's unlabelled test sets and write the zip that its leaderboard takes."""
-    from flows.quiet import hush_bars
-
-    hush_bars()
     from flows import submission as answering
 
     answering.submission(runs, out, fill)

@@ -48,9 +48,6 @@ def explain(
 
     Texts and pictures of rows go to the terminal and the folder alone.
     """
-    from flows.quiet import hush_bars
-
-    hush_bars()
     from flows import explain as explaining
 
     explaining.main(name, version, text, pair, image, label, worst, against, out, json)
@@ -71,9 +68,6 @@ def promote(
 
     Exit code 1 if it does not. Every reason is shown, and kept with the version and in the ledger.
     """
-    from flows.quiet import hush_bars
-
-    hush_bars()
     from flows import promote as judging
 
     raise SystemExit(judging.ask(name, version, because, gate, override, json))
@@ -111,9 +105,6 @@ def reproduce(
 
     Nothing is registered and no alias moves. Stopped at any moment, the same command goes on where it was.
     """
-    from flows.quiet import hush_bars
-
-    hush_bars()
     from flows import reproduce as again
 
     raise SystemExit(again.main(run, json))
@@ -133,9 +124,6 @@ def export(
 
     It is there only after a fresh process loaded it by these libraries and it answered as the model does.
     """
-    from flows.quiet import hush_bars
-
-    hush_bars()
     from flows import export as writing
 
     writing.export(name, version, form, to)
@@ -160,9 +148,6 @@ def serve(
 
     With GRAFT_AUTH=user:password callers are asked for it. Ctrl-C answers what was asked, then ends.
     """
-    from flows.quiet import hush_bars
-
-    hush_bars()
     from flows import serve as serving
 
     serving.serve(serving.refs(names, version), host, port, batch, wait_ms, most_megabytes, reload_seconds)

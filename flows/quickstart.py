@@ -4,7 +4,6 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.finetune import Result, run
-from flows.quiet import hush_bars
 from tasks import plots, runtime
 from tasks.compose import load
 from tasks.recipe import Recipe
@@ -23,7 +22,6 @@ def recipes() -> list[Recipe]:
 
 def main() -> None:
     """Run them all, then one table, one picture and where to look further."""
-    hush_bars()
     results = []
     for recipe in recipes():
         results.append(run(recipe))

@@ -12,6 +12,7 @@ SETTINGS = {
     "TRANSFORMERS_VERBOSITY": "error",
     "DATASETS_VERBOSITY": "error",
     "HF_HUB_VERBOSITY": "error",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # those of transformers too: Graft shows one a stage
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "DO_NOT_TRACK": "1",
@@ -36,10 +37,3 @@ def hush() -> None:
     warnings.filterwarnings("ignore", message=".*input example was not provided.*")
     for name in ("mlflow", "alembic", "alembic.runtime.migration", "timm", "peft"):
         logging.getLogger(name).setLevel(logging.ERROR)
-
-
-def hush_bars() -> None:
-    """Switch off the libraries' own progress bars: Graft shows one a stage."""
-    import transformers
-
-    transformers.utils.logging.disable_progress_bar()

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flows.imports import uncollected
 from flows.quiet import hush
 from tasks.frozen import Frozen, GraftError
 
@@ -48,11 +49,9 @@ def main(order: Order) -> "Tried":
     """Walk through the run and tell what it took."""
     import psutil
 
-    from flows.quiet import hush_bars
-
     clock = Clock(psutil.Process().create_time())
-    hush_bars()
-    from flows import report  # noqa: F401  what a fine-tune imports, so that memory and seconds are a fine-tune's
+    with uncollected():
+        from flows import report  # noqa: F401  what a fine-tune imports, so that memory and seconds are a fine-tune's
     from flows.check import passed
     from flows.finetune import workspace
     from tasks import champion, memory, runtime, tracking

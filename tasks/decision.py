@@ -9,7 +9,6 @@ from typing import Literal
 import numpy as np
 import torch
 from pydantic import Field
-from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 
 from tasks.frozen import Frozen
@@ -78,6 +77,8 @@ def temperature(target: Target, truth: Truth, logits: Tensor) -> float:
     Source: Guo et al., On Calibration of Modern Neural Networks (2017), section 4.2; the smoothed labels as in Platt,
     Probabilistic Outputs for Support Vector Machines (1999), section 2.2.
     """
+    from scipy.optimize import minimize_scalar
+
     if float(np.ptp(logits.numpy())) == 0:
         return 1.0  # no temperature tells such rows apart
     several, numbers = target.kind == "multilabel", logits.double()

@@ -2,35 +2,44 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from scipy.special import softmax
 
 from tasks.metrics import Truth, calibration_error, class_table, reliability
 from tasks.results import Covered, Target
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 INK = "#1f5f8b"
 
 
-def figure(width: float = 6.0, height: float = 5.0) -> tuple[Figure, Any]:
+def figure(width: float = 6.0, height: float = 5.0) -> tuple["Figure", Any]:
     """A figure with one set of axes, free of pyplot's global state."""
-    drawn = Figure((width, height), layout="constrained")
-    FigureCanvasAgg(drawn)
+    drawn = _blank(width, height)
     return drawn, drawn.subplots()
 
 
-def panels(count: int) -> tuple[Figure, Any]:
+def panels(count: int) -> tuple["Figure", Any]:
     """A figure with so many square sets of axes side by side."""
-    drawn = Figure((4.5 * count, 4.5), layout="constrained")
-    FigureCanvasAgg(drawn)
+    drawn = _blank(4.5 * count, 4.5)
     return drawn, drawn.subplots(1, count)
+
+
+def _blank(width: float, height: float) -> "Figure":
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    drawn = Figure((width, height), layout="constrained")
+    FigureCanvasAgg(drawn)
+    return drawn
 
 
 def draw(truth: Truth, predicted: Truth, logits: Truth, target: Target, out: Path) -> None:
     """Confusion matrix and reliability for classes; F1 of every label; predicted against true for a number."""
+    from scipy.special import softmax
+
     if target.labels is None:
         _scatter(truth, predicted, out / "predicted_against_true.png")
         return
