@@ -7,14 +7,23 @@ from torch import nn
 
 from tasks.backbones import first_token
 from tasks.backbones.network import Network, Rows, logits_of
-from tasks.speed import lora_linear
 from tasks.speed.means import wanted
 
 ROWS = 8  # on which the means' answers are held against the plain ones
 TOLERANCE = 1e-4  # of logits, by their size: another order of the same sums
 
 Swaps = Mapping[nn.Module, type[nn.Module]]
-SWAPS: dict[str, Callable[[nn.Module], Swaps]] = {"first_token": first_token.swaps, "lora_linear": lora_linear.swaps}
+
+
+def _lora_linear(module: nn.Module) -> Swaps:
+    if not any(hasattr(child, "lora_A") for child in module.modules()):  # then peft need not be imported
+        return {}
+    from tasks.speed import lora_linear
+
+    return lora_linear.swaps(module)
+
+
+SWAPS: dict[str, Callable[[nn.Module], Swaps]] = {"first_token": first_token.swaps, "lora_linear": _lora_linear}
 
 
 def quicken(network: Network, rows: Rows) -> Swaps:
