@@ -20,7 +20,7 @@ from tasks.methods import BitFit, Full, LinearProbe, Lora, MethodSpec
 from tasks.speed import features
 from tasks.speed.behind import Behind
 from tasks.speed.cut import Cut, find
-from tasks.speed.features import remember
+from tasks.speed.features import Features, remember
 from tasks.speed.quick import quicken
 from tasks.train import Training
 
@@ -50,6 +50,16 @@ def adapted(bench: Bench, name: str, method: MethodSpec) -> tuple[Network, Rows]
     files = sorted((bench.zoo / "pictures").rglob("*.png"))
     rows: Rows = {"image": [file.read_bytes() for file in files]} if found.augmented else TEXTS
     return found, found.ready(rows)
+
+
+def fronted(bench: Bench, name: str, method: MethodSpec, file: Path) -> tuple[Network, Rows, Cut, Features]:
+    """The same with the place where its front ends, and what that gives for each row."""
+    found, rows = adapted(bench, name, method)
+    cut = find(found, rows)
+    assert cut
+    kept = remember(found, cut, rows, file)
+    assert kept
+    return found, rows, cut, kept
 
 
 def named(found: Network, cut: Cut | None) -> str:
@@ -114,11 +124,7 @@ def test_behind_the_front_logits_and_gradients_are_those_of_the_whole_network(
 
 
 def test_the_front_does_not_run_behind_the_cut(bench: Bench, tmp_path: Path) -> None:
-    found, rows = adapted(bench, "encoder", TOP)
-    cut = find(found, rows)
-    assert cut
-    kept = remember(found, cut, rows, tmp_path / "rows.f32")
-    assert kept
+    found, rows, cut, kept = fronted(bench, "encoder", TOP, tmp_path / "rows.f32")
     ran: list[str] = []
     for name, module in found.module.named_modules():
         module.register_forward_pre_hook(lambda _, __, name=name: ran.append(name))
@@ -165,11 +171,7 @@ def test_a_layer_that_something_behind_the_cut_needs_again_is_not_cut_off(bench:
 
 
 def test_features_are_read_as_they_were_written_also_by_another_process(bench: Bench, tmp_path: Path) -> None:
-    found, rows = adapted(bench, "encoder", TOP)
-    cut = find(found, rows)
-    assert cut
-    kept = remember(found, cut, rows, tmp_path / "rows.f32")
-    assert kept
+    found, rows, cut, kept = fronted(bench, "encoder", TOP, tmp_path / "rows.f32")
     with torch.inference_mode():
         one = found.encode({name: [column[5]] for name, column in rows.items()})
         alone = cut.features(found, one)[0]
@@ -180,13 +182,10 @@ def test_features_are_read_as_they_were_written_also_by_another_process(bench: B
 
 
 def test_features_that_are_there_are_used_and_a_part_is_made_anew(bench: Bench, tmp_path: Path) -> None:
-    found, rows = adapted(bench, "encoder", PROBE)
-    cut = find(found, rows)
-    assert cut
     file = tmp_path / "rows.f32"
     (tmp_path / "rows.part").write_bytes(b"killed while it was written")
-    kept = remember(found, cut, rows, file)
-    assert kept and not (tmp_path / "rows.part").exists()
+    found, rows, cut, kept = fronted(bench, "encoder", PROBE, file)
+    assert not (tmp_path / "rows.part").exists()
     first = kept[3].copy()
     file.write_bytes(np.full(len(kept) * 32, 7, np.float32).tobytes())
     used = remember(found, cut, rows, file)
@@ -197,11 +196,7 @@ def test_features_that_are_there_are_used_and_a_part_is_made_anew(bench: Bench, 
 
 
 def test_a_file_cut_short_is_an_error_that_says_what_to_do(bench: Bench, tmp_path: Path) -> None:
-    found, rows = adapted(bench, "encoder", PROBE)
-    cut = find(found, rows)
-    assert cut
-    kept = remember(found, cut, rows, tmp_path / "rows.f32")
-    assert kept
+    _, _, _, kept = fronted(bench, "encoder", PROBE, tmp_path / "rows.f32")
     os.truncate(kept.file, 100)
     with pytest.raises(GraftError, match="cut short. Delete it"):
         kept[23]
