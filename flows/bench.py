@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from flows.benched import finished
 from tasks import runtime
 from tasks.bench import own, page, turns
-from tasks.bench.machine import described
+from tasks.bench.machine import again, described
 from tasks.bench.orders import Order, Taken
-from tasks.bench.table import Scores, append, check_same_answers, check_same_rows, scored
+from tasks.bench.table import Scores, append, check_same_answers, check_same_rows, graded, scored
 from tasks.bench.turns import OURS, Raw, Side, SideFailed
 from tasks.bench.works import Asked, Work
 from tasks.export.folder import free_place
@@ -46,7 +46,7 @@ class Bench:
             with self._noting(work):
                 self.ready[work.name] = self._prepared(work)
                 trials = () if self.asked.quick else turns.trials(work)
-                self.todo += [(work.name, name) for name, _ in trials]
+                self.todo += [(work.name, f"trial of {name}") for name, _ in trials]
                 self.todo += [(work.name, name) for name in (OURS, work.peer)] * self.asked.repeats
         with bar("bench", len(self.todo)) as shown:
             for work in self.asked.works:
@@ -97,7 +97,12 @@ class Bench:
         if self.asked.quick or not work.tries:
             return {}
         rows = turns.TRIED * self.ready[work.name][1].schedule.batch_size
-        rates = {side[0]: self._side(work, 0, side, shown, rows)[0].rate for side in turns.trials(work)}
+        rates: dict[str, float] = {}
+        for name, settings in turns.trials(work):
+            try:
+                rates[name] = self._side(work, 0, (name, settings), shown, rows)[0].rate
+            except SideFailed as error:
+                say(f"{work.name}: {name} is left out: {error}", style="yellow")
         told = ", ".join(f"{name} {rate:,.1f}" for name, rate in rates.items())
         self.tried.append(f"{work.name}: tried on {rows:,} rows (rows/s): {told}; the faster in fp32 is compared")
         return rates
@@ -123,29 +128,27 @@ class Bench:
     ) -> tuple[Taken, NDArray[np.float32] | None]:
         """Run one side, and note it in the CSV whatever came of it."""
         name, settings = side
-        shown.advance(f"{work.name}, {f'turn {turn}' if turn else 'trial'}: {name}; {self._left()}", steps=0)
+        key = (work.name, name if turn else f"trial of {name}")
+        shown.advance(f"{work.name}, {f'turn {turn}: {name}' if turn else key[1]}; {self._left()}", steps=0)
+        raw = Raw(work=work.name, turn=turn, side=name, settings=turns.words(settings), wall=0.0)
         try:
             taken, answers, wall = turns.run(self._order(work, turn, side, rows))
         except SideFailed as error:
-            self._note(Raw(work=work.name, turn=turn, side=name, settings=turns.words(settings), wall=error.wall,
-                           failed=str(error)))  # fmt: skip
+            self._note(raw.model_copy(update={"wall": error.wall, "failed": str(error)}))
             raise
-        data = self.ready[work.name][2]
-        metric, truth = self.ready[work.name][0].dataset.scored[0], rows_of(data, "test").labels
-        value = None if answers is None else scored(metric, truth, answers, answers).ours
-        self._note(Raw(work=work.name, turn=turn, side=name, settings=turns.words(settings), wall=wall, taken=taken,
-                       score=value))  # fmt: skip
-        self.walls.setdefault((work.name, name), []).append(wall)
-        if (work.name, name) in self.todo:  # a variant in bf16 was not foreseen
-            self.todo.remove((work.name, name))
+        ours, _, data = self.ready[work.name]
+        value = None if answers is None else graded(ours.dataset.scored[0], rows_of(data, "test").labels, answers)
+        self._note(raw.model_copy(update={"wall": wall, "taken": taken, "score": value}))
+        self.walls.setdefault(key, []).append(wall)
+        if key in self.todo:  # sides in bf16 were not foreseen
+            self.todo.remove(key)
             shown.advance(self._left())
         return taken, answers
 
     def _order(self, work: Work, turn: int, side: Side, rows: int | None) -> Order:
         ours, theirs, data = self.ready[work.name]
         mine = side[0].startswith(OURS)
-        padded = work.peer_rows is not None and not mine
-        few = rows or (min(work.peer_rows or 0, data.rows["train"]) if padded else None)
+        few = rows if mine or rows else turns.rows_of_peer(work, data.rows["train"], self.asked.quick)
         model = (self._kept(ours) if mine else self._exported(ours)) if work.kind == "predict" else None
         wanted = any(one.kind == "predict" for one in self.asked.works) and side[0] == OURS and work.kind == "train"
         return Order(
@@ -167,7 +170,9 @@ class Bench:
 
     def _left(self) -> str:
         seconds = turns.left(self.todo, self.walls)
-        return "" if seconds is None else f"about {max(1, round(seconds / 60))} min left"
+        if seconds is None:
+            return "how long is not known yet"
+        return f"about {max(1, round(seconds / 60))} min left" if self.todo else "done"
 
     def _drop(self, work: Work) -> int:
         """Forget what a failed work has not run; returns how many sides that are."""
@@ -213,4 +218,6 @@ def main(asked: Asked, to: Path | None, readme: Path | None, as_json: bool) -> i
         except KeyboardInterrupt:
             say(f"Stopped. What was measured until then lies in {bench.csv}.", style="yellow")
             return 130
+    machine = again(machine)
+    write_file(place / "machine.json", machine.model_dump_json(indent=1).encode())
     return finished(bench, machine, place, readme, as_json)

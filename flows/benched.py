@@ -53,7 +53,7 @@ def show(screen: Console, bench: Measured, lines: list[Line], machine: Described
         screen.width = max(screen.width, WIDE)
     if lines:
         shown = Table(box=None, header_style="dim", padding=(0, 1, 0, 0))
-        rows = [cells(one) for one in lines]
+        rows = [cells(one, bench.asked.quick) for one in lines]
         for name in rows[0]:
             shown.add_column(name, justify="left" if name == "work" else "right", overflow="fold")
         for row, one in zip(rows, lines, strict=True):

@@ -68,6 +68,12 @@ def described(seconds: float = SECONDS) -> Described:
     )
 
 
+def again(machine: Described, seconds: float = SECONDS) -> Described:
+    """The same with its products timed once more, and the faster of both: other programs may have come or gone."""
+    now = described(seconds).gflops
+    return machine.model_copy(update={"gflops": {kind: max(old, now[kind]) for kind, old in machine.gflops.items()}})
+
+
 def peak(kind: torch.dtype, seconds: float = SECONDS) -> float:
     """FLOP/s of the fastest single `torch.mm` of square matrices on the device in force, over all sizes."""
     return max(_speed(size, kind, seconds) for size in SIZES)

@@ -18,7 +18,7 @@ def markdown(
 ) -> str:
     """Table, what each work is, what was tried, and the machine."""
     parts = [f"**{NO_PROOF}**"] if asked.quick else []
-    parts.append(_table([cells(one) for one in lines]) if lines else "Nothing was measured.")
+    parts.append(_table([cells(one, asked.quick) for one in lines]) if lines else "Nothing was measured.")
     parts.append("\n".join(f"- `{work.name}`: {work.about}. Beside it: {work.against}." for work in asked.works))
     notes = [*(f"- {note}" for note in tried), *(f"- failed: {name}: {why}" for name, why in failed.items())]
     parts += ["\n".join(notes)] if notes else []

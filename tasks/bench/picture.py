@@ -20,8 +20,8 @@ def draw(lines: Sequence[Line], file: Path, quick: bool) -> None:
     axes.barh(places, middles, xerr=errors, color=INK, ecolor="black", capsize=3, height=0.6)
     axes.vlines(goals, places - 0.42, places + 0.42, color="#d55e00", linewidth=2, label="goal")
     axes.axvline(1, color="grey", linewidth=1, linestyle="--")
-    for place, middle in enumerate(middles):
-        axes.text(max(middle, 1) * 1.04, place + 0.3, f"{middle:.2f}", va="center", fontsize=8)
+    for place, own in enumerate(speeds):
+        axes.text(max(own.high, 1) * 1.04, place, f"{own.middle:.2f}", va="center", fontsize=8)
     axes.set_yticks(places, [one.work.name for one in lines])
     axes.invert_yaxis()
     axes.set_xscale("log")

@@ -112,6 +112,11 @@ def _pairs(work: Work, raws: Sequence[Raw], variant: str = "") -> list[tuple[Tak
     return [(one, other) for one, other in both if one and other]
 
 
+def graded(metric: str, truth: Truth, answers: NDArray[np.float32]) -> float:
+    """The score of answers [N, K] to rows of classes [N]."""
+    return score(metric, truth, answers.argmax(1))
+
+
 def scored(metric: str, truth: Truth, ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> Scores:
     """Both sides' answers [N, K] to the same rows of classes [N], compared in pairs."""
     own, other = ours.argmax(1), theirs.argmax(1)
@@ -173,8 +178,8 @@ def append(file: Path, raw: Raw) -> None:
         raise disk_error(file, error) from error
 
 
-def cells(one: Line) -> dict[str, str]:
-    """A line as the cells of the table."""
+def cells(one: Line, quick: bool) -> dict[str, str]:
+    """A line as the cells of the table; nothing is judged with `quick`."""
     scores = one.scores
     return {
         "work": one.work.name,
@@ -182,7 +187,7 @@ def cells(one: Line) -> dict[str, str]:
         "beside it, rows/s": one.theirs.told(",.1f"),
         "times as fast": one.speed.told(".2f"),
         "goal": f"{one.work.goal:g}",
-        "reached": "yes" if one.reached else "no",
+        "reached": "no proof" if quick else "yes" if one.reached else "no",
         "score": f"{scores.metric} {scores.ours:.3f}, {scores.theirs:.3f}" if scores else "not compared",
         "difference (95 %)": _difference(scores.difference) if scores else "",
         "peak MB": f"{one.memory_ours.middle / 1e6:,.0f}, {one.memory_theirs.middle / 1e6:,.0f}",

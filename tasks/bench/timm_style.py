@@ -4,7 +4,7 @@ import io
 import time
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -98,13 +98,17 @@ def _module(recipe: Recipe, outputs: int) -> Any:
     return module.to(runtime.device())
 
 
-def _loader(pictures: Pictures, module: Any, batch_size: int, training: bool) -> Any:
-    """timm's loader. It would drop a last short batch of training: here no row is left out on either side."""
-    data = resolve_model_data_config(module)
+def _loader(recipe: Recipe, pictures: Pictures, module: Any, batch_size: int | None = None) -> Any:
+    """timm's loader, of training where a batch size is given.
+
+    It would drop a last short batch of training: here no row is left out on either side.
+    """
+    training, size = batch_size is not None, cast(TimmBackbone, recipe.backbone).image_size
+    data = resolve_model_data_config(module, args={"input_size": (3, size, size)} if size else {})
     loader = create_loader(
         pictures,
         input_size=data["input_size"],
-        batch_size=batch_size,
+        batch_size=batch_size or ANSWERED,
         is_training=training,
         interpolation="random" if training else data["interpolation"],
         mean=data["mean"],
@@ -129,7 +133,7 @@ def _trained(
     recipe, rows = order.recipe, rows_of(order.data, "train")
     pictures = Pictures(rows, order.rows or len(rows))
     epochs, whole = order.epochs or recipe.schedule.epochs, order.rows is None and order.epochs is None
-    loader = _loader(pictures, module, recipe.schedule.batch_size, training=True)
+    loader = _loader(recipe, pictures, module, recipe.schedule.batch_size)
     began = time.perf_counter()
     steps = _loop(recipe, loader, epochs, weights, logits, loss)
     seconds = time.perf_counter() - began
@@ -171,5 +175,5 @@ def _answers(order: Order, module: Any) -> Iterator[NDArray[np.float32]]:
     """Logits of the test rows in their order, a batch at a time."""
     module.eval()
     rows = rows_of(order.data, "test")
-    for pixels, _ in _loader(Pictures(rows, len(rows)), module, ANSWERED, training=False):
+    for pixels, _ in _loader(order.recipe, Pictures(rows, len(rows)), module):
         yield module(pixels.to(runtime.device())).float().cpu().numpy()

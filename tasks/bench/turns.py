@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 TAIL = 4  # lines of a failed side's stderr that are shown
 OURS = "graft"
 TRIED = 20  # steps of a trial
+QUICK_ROWS = 64  # of a side that takes so few that a row costs the same in any, with --quick
 AHEAD = 1.1  # as many times as fast is bf16 where both sides are run in it too
 
 Side = tuple[str, Settings]  # its name in the CSV, and how it is set up
@@ -109,6 +110,11 @@ def chosen(tried: Mapping[str, float], work: Work) -> tuple[Side, ...]:
     if tried.get(f"{work.peer}-bf16", 0.0) > AHEAD * max(plain.values(), default=np.inf):
         sides += [(f"{OURS}-bf16", Settings(bf16=True)), (f"{work.peer}-bf16", Settings(bf16=True))]
     return tuple(sides)
+
+
+def rows_of_peer(work: Work, there: int, quick: bool) -> int | None:
+    """Rows on which the other side trains where a row costs the same in any; None where it trains on all."""
+    return None if work.peer_rows is None else min(there, QUICK_ROWS if quick else work.peer_rows)
 
 
 def left(todo: Sequence[tuple[str, str]], walls: Mapping[tuple[str, str], Sequence[float]]) -> float | None:
