@@ -59,7 +59,7 @@ def show(screen: Console, bench: Measured, lines: list[Line], machine: Described
         for row, one in zip(rows, lines, strict=True):
             shown.add_row(*map(escape, row.values()), style="" if one.reached else "yellow")
         screen.print(shown)
-    for told in (*bench.tried, page.how(bench.asked), page.on(machine)):
+    for told in (*bench.tried, *page.in_bf16(lines), page.how(bench.asked), page.on(machine)):
         screen.print(told, style="dim", markup=False, highlight=False)
     if bench.asked.quick:
         screen.print(page.NO_PROOF, style="yellow", markup=False, highlight=False)

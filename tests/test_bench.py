@@ -48,8 +48,8 @@ class Sides:
             raise SideFailed(f"{order.by} ended with exit code 1: no luck", ["first", "no luck"], 1.5)
         rows = rows_of(order.data, "train")
         taken = Taken(
-            seconds=1.0 if order.by == "graft" else 3.0, rows=order.rows or len(rows), epochs=1, steps=4, trained=1,
-            peak=10**9, seen=f"seed {order.recipe.seed}", flops=1e9,
+            seconds=1.0 if order.by == "graft" else 3.0, ready=1.0, rows=order.rows or len(rows), epochs=1, steps=4,
+            trained=1, peak=10**9, seen=f"seed {order.recipe.seed}", flops=1e9,
         )  # fmt: skip
         answers = np.eye(order.data.target.outputs, dtype=np.float32)[rows_of(order.data, "test").labels]
         return taken, None if order.rows else answers, 5.0
@@ -196,3 +196,19 @@ def test_sides_that_saw_other_rows_fail_the_work(sides: Sides, monkeypatch: pyte
         running.run()
 
     assert running.failed == {"one": "other rows", "two": "other rows"}
+
+
+@pytest.mark.real
+@pytest.mark.timeout(1800)
+def test_all_works_run_on_a_few_rows_of_the_real_data(
+    home: Path, data_folder: Path, tmp_path: Path, graft: Graft
+) -> None:
+    told = graft("bench", "--quick", "--to", tmp_path / "out", "--json")
+    answer = json.loads(told.out.splitlines()[-1])
+
+    assert told.code == 0
+    assert [work["work"]["name"] for work in answer["works"]] == [work.name for work in works.WORKS]
+    assert all(0 < line["share"]["middle"] < 1 for line in answer["works"] if line["share"])
+    assert [line["work"] for line in lines(tmp_path / "out")] == [
+        name for work in works.WORKS for name in [work.name] * 2
+    ]

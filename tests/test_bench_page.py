@@ -26,9 +26,17 @@ def test_the_page_has_the_table_what_it_means_and_the_machine(machine: Described
     header, rule, row = (line for line in told.splitlines() if line.startswith("|"))
     assert header.count("|") == rule.count("|") == row.count("|")
     assert row.startswith("| text | 20.0 (10.0 to 40.0) | 10.0 (10.0 to 10.0) | 2.00 (1.00 to 4.00) | 1.6 |")
+    assert "bf16:" not in told
     for words in (TEXT.against, "failed: images: no such folder", "tried on 640 rows", "3 turns", machine.cpu, "torch"):
         assert words in told
     assert (NO_PROOF in told) is quick
+
+
+def test_a_comparison_in_bf16_stands_beside_the_table(machine: Described) -> None:
+    both = lined().model_copy(update={"in_bf16": lined().speed})
+    told = markdown(Asked(works=(TEXT,), repeats=3, quick=False), [both], {}, machine, [])
+
+    assert "- text, both sides in bf16: 2.00 (1.00 to 4.00) times as fast" in told
 
 
 def test_nothing_measured_is_said(machine: Described) -> None:

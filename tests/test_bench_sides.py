@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from numpy.typing import NDArray
 from PIL import Image
@@ -27,7 +28,7 @@ from tasks.results import Prepared
 pytest_plugins = ["small"]
 
 TEXT = ("few_tickets",)
-DIGITS = ("digits_lora", "dataset.limit=40", "schedule.epochs=1")
+DIGITS = ("digits_lora", "dataset.limit=40", "dataset.test=0.05", "schedule.epochs=1")
 
 
 def few_tickets(folder: Path) -> None:
@@ -74,7 +75,10 @@ def sides(tmp_path_factory: pytest.TempPathFactory, tracking_db: str) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (settings | {"GRAFT_DEVICE": "cpu", "GRAFT_WORKERS": "0"}).items():
             patch.setenv(name, value)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # so few rows gain nothing from more
         yield Sides(home)
+        torch.set_num_threads(threads)
 
 
 @pytest.fixture(autouse=True)

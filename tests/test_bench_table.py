@@ -32,7 +32,16 @@ TRUTH = np.array([0, 1] * 50)
 
 def taken(seconds: float, peak: int = 1000, **changes: object) -> Taken:
     """100 rows in 2 epochs."""
-    told = {"seconds": seconds, "rows": 100, "epochs": 2, "steps": 8, "trained": 5, "peak": peak, "seen": "a"}
+    told = {
+        "seconds": seconds,
+        "ready": 1.0,
+        "rows": 100,
+        "epochs": 2,
+        "steps": 8,
+        "trained": 5,
+        "peak": peak,
+        "seen": "a",
+    }
     return Taken.model_validate(told | changes)
 
 

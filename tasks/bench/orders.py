@@ -43,6 +43,7 @@ class Taken(Frozen):
     Attributes:
         seconds: of training, or of answering; imports, loading, tokenising before a training, scoring and checkpoints
             are not in it.
+        ready: to load the network and tokenise the rows before that; shown in the CSV alone.
         rows: in one epoch, or answered.
         steps: of the optimizer.
         trained: weights that train.
@@ -52,6 +53,7 @@ class Taken(Frozen):
     """
 
     seconds: float
+    ready: float
     rows: int
     epochs: int
     steps: int

@@ -67,7 +67,7 @@ def train(order: Order) -> tuple[Taken, NDArray[np.float32]]:
     Raises:
         GraftError: what a training raises.
     """
-    recipe, data = order.recipe, order.data
+    recipe, data, entered = order.recipe, order.data, time.perf_counter()
     with tempfile.TemporaryDirectory(dir=order.out) as folder:
         work = Path(folder)
         training = Timed(recipe, data, work, tracking.begin(recipe, data, work / "run_id"))
@@ -84,6 +84,7 @@ def train(order: Order) -> tuple[Taken, NDArray[np.float32]]:
     flops = of_training(recipe, data.target, inputs) * done.epochs if recipe.method.kind == "lora" else 0.0
     taken = Taken(
         seconds=training.seconds,
+        ready=training.began - entered,
         rows=len(rows),
         epochs=done.epochs,
         steps=done.steps,
@@ -99,6 +100,7 @@ def predict(order: Order) -> tuple[Taken, NDArray[np.float32]]:
     """Answer all test rows as `graft predict` and a server do: raw texts in, labels and probabilities out."""
     from tasks.served import Served
 
+    entered = time.perf_counter()
     served: Any = Served()
     served.load_context(SimpleNamespace(artifacts={"model": str(order.model)}))
     rows = rows_of(order.data, "test")
@@ -109,6 +111,7 @@ def predict(order: Order) -> tuple[Taken, NDArray[np.float32]]:
     seconds = time.perf_counter() - began
     taken = Taken(
         seconds=seconds,
+        ready=began - entered,
         rows=len(table),
         epochs=1,
         steps=0,

@@ -20,7 +20,8 @@ def markdown(
     parts = [f"**{NO_PROOF}**"] if asked.quick else []
     parts.append(_table([cells(one, asked.quick) for one in lines]) if lines else "Nothing was measured.")
     parts.append("\n".join(f"- `{work.name}`: {work.about}. Beside it: {work.against}." for work in asked.works))
-    notes = [*(f"- {note}" for note in tried), *(f"- failed: {name}: {why}" for name, why in failed.items())]
+    notes = [f"- {note}" for note in (*tried, *in_bf16(lines))]
+    notes += [f"- failed: {name}: {why}" for name, why in failed.items()]
     parts += ["\n".join(notes)] if notes else []
     parts += [how(asked), on(machine)]
     return "\n\n".join(parts) + "\n"
@@ -29,6 +30,13 @@ def markdown(
 def _table(rows: Sequence[Mapping[str, str]]) -> str:
     lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def in_bf16(lines: Sequence[Line]) -> list[str]:
+    """What both sides gave in mixed precision, where it was faster for the other one."""
+    return [
+        f"{one.work.name}, both sides in bf16: {one.in_bf16.told('.2f')} times as fast" for one in lines if one.in_bf16
+    ]
 
 
 def how(asked: Asked) -> str:

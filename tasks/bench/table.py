@@ -19,8 +19,8 @@ from tasks.paired import Estimate, over_seeds
 
 CLOSE = 1e-4  # how far two sides' probabilities may lie apart where they ask the same model
 COLUMNS = (
-    "work", "turn", "side", "settings", "rows_per_second", "seconds", "wall_seconds", "rows", "epochs", "steps",
-    "trained_weights", "peak_bytes", "score", "flops", "rows_digest", "failed",
+    "work", "turn", "side", "settings", "rows_per_second", "seconds", "ready_seconds", "wall_seconds", "rows",
+    "epochs", "steps", "trained_weights", "peak_bytes", "score", "flops", "rows_digest", "failed",
 )  # fmt: skip
 
 
@@ -156,10 +156,10 @@ def csv_lines(raws: Sequence[Raw], header: bool) -> str:
     for raw in raws:
         taken = raw.taken
         cells = (
-            (round(taken.rate, 3), round(taken.seconds, 4), round(raw.wall, 2), taken.rows, taken.epochs, taken.steps,
-             taken.trained, taken.peak, raw.score, taken.flops, taken.seen)
+            (round(taken.rate, 3), round(taken.seconds, 4), round(taken.ready, 2), round(raw.wall, 2), taken.rows,
+             taken.epochs, taken.steps, taken.trained, taken.peak, raw.score, taken.flops, taken.seen)
             if taken
-            else ("", "", round(raw.wall, 2), *[""] * 8)
+            else ("", "", "", round(raw.wall, 2), *[""] * 8)
         )  # fmt: skip
         table.writerow((raw.work, raw.turn, raw.side, raw.settings, *cells, raw.failed))
     return out.getvalue()

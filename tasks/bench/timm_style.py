@@ -60,9 +60,11 @@ def train(order: Order) -> tuple[Taken, NDArray[np.float32] | None]:
     Raises:
         GraftError: the recipe is not for timm's weights in a package.
     """
+    entered = time.perf_counter()
     module = _module(order.recipe, order.data.target.outputs)
     module.train()
-    return _trained(order, module, list(module.parameters()), module, LabelSmoothingCrossEntropy(SMOOTHING))
+    loss = LabelSmoothingCrossEntropy(SMOOTHING)
+    return _trained(order, entered, module, list(module.parameters()), module, loss)
 
 
 def probe(order: Order) -> tuple[Taken, NDArray[np.float32] | None]:
@@ -71,6 +73,7 @@ def probe(order: Order) -> tuple[Taken, NDArray[np.float32] | None]:
     Raises:
         GraftError: the recipe is not for timm's weights in a package.
     """
+    entered = time.perf_counter()
     module = _module(order.recipe, order.data.target.outputs)
     module.requires_grad_(False).eval()
     head: Any = module.get_classifier()
@@ -82,7 +85,7 @@ def probe(order: Order) -> tuple[Taken, NDArray[np.float32] | None]:
         out: Tensor = head(features)
         return out
 
-    return _trained(order, module, list(head.parameters()), logits, nn.CrossEntropyLoss())
+    return _trained(order, entered, module, list(head.parameters()), logits, nn.CrossEntropyLoss())
 
 
 def _module(recipe: Recipe, outputs: int) -> Any:
@@ -127,7 +130,7 @@ def _loader(recipe: Recipe, pictures: Pictures, module: Any, batch_size: int | N
 
 
 def _trained(
-    order: Order, module: Any, weights: list[nn.Parameter], logits: Logits, loss: nn.Module
+    order: Order, entered: float, module: Any, weights: list[nn.Parameter], logits: Logits, loss: nn.Module
 ) -> tuple[Taken, NDArray[np.float32] | None]:
     """The loop on the clock, then the answers to all test rows if it saw all training rows."""
     recipe, rows = order.recipe, rows_of(order.data, "train")
@@ -139,6 +142,7 @@ def _trained(
     seconds = time.perf_counter() - began
     taken = Taken(
         seconds=seconds,
+        ready=began - entered,
         rows=len(pictures),
         epochs=epochs,
         steps=steps,
@@ -167,6 +171,8 @@ def _loop(
             nn.utils.clip_grad_norm_(weights, schedule.clip)
             optimizer.step()
             step += 1
+    if device == "cuda":
+        torch.cuda.synchronize()  # else the clock would stop before the last step has
     return step
 
 

@@ -39,7 +39,7 @@ def train(order: Order) -> tuple[Taken, NDArray[np.float32] | None]:
     Raises:
         GraftError: the recipe is not for transformers' weights in a folder.
     """
-    recipe, settings = order.recipe, order.settings
+    recipe, settings, entered = order.recipe, order.settings, time.perf_counter()
     place = _folder(recipe)
     backbone = cast(TransformersBackbone, recipe.backbone)
     tokenizer = AutoTokenizer.from_pretrained(place)
@@ -61,6 +61,7 @@ def train(order: Order) -> tuple[Taken, NDArray[np.float32] | None]:
     seconds = time.perf_counter() - began
     taken = Taken(
         seconds=seconds,
+        ready=began - entered,
         rows=len(tokens),
         epochs=epochs,
         steps=done.global_step,
@@ -147,6 +148,7 @@ def _answers(trainer: Any, tokenizer: Any, rows: Rows, longest: int) -> NDArray[
 
 def predict(order: Order) -> tuple[Taken, NDArray[np.float32]]:
     """Answer all test rows by a pipeline on the exported model: raw texts in, probabilities out."""
+    entered = time.perf_counter()
     rows = rows_of(order.data, "test")
     texts = list(rows["text"])
     classify = pipeline(
@@ -163,6 +165,7 @@ def predict(order: Order) -> tuple[Taken, NDArray[np.float32]]:
     seconds = time.perf_counter() - began
     taken = Taken(
         seconds=seconds,
+        ready=began - entered,
         rows=len(texts),
         epochs=1,
         steps=0,
