@@ -23,7 +23,7 @@ def bench(
     to: Annotated[Path | None, typer.Option(help="a new folder for the files; one in GRAFT_HOME if not given")] = None,
     readme: Annotated[
         Path | None,
-        typer.Option(help="a file in which the table between <!-- bench --> and <!-- /bench --> is replaced"),
+        typer.Option(help="a file whose table, between `<!-- bench -->` and `<!-- /bench -->`, is replaced"),
     ] = None,
     json: Json = False,
 ) -> None:
