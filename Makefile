@@ -4,7 +4,7 @@ MARK := .venv/.installed
 # Where this is set, every process compiles all that it imports: 16 s instead of 6 for flows.jobs.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup quickstart test test-real check lock scale plan-table gate-table soak
+.PHONY: setup quickstart test test-real check lock scale plan-table gate-table soak bench
 
 setup: $(MARK)
 
@@ -41,6 +41,9 @@ gate-table: setup  ## how often the gate promotes equal and better candidates, c
 
 soak: setup  ## kills a platform's training at 20 random moments and prints what came of it: half an hour
 	HF_HUB_OFFLINE=1 $(BIN)/python tests/soak.py 20
+
+bench: setup  ## Graft beside transformers' Trainer and timm, written into README.md: hours; nothing else may run meanwhile
+	HF_HUB_OFFLINE=1 $(BIN)/graft bench --readme README.md
 
 lock: setup  ## pin everything anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra embedded --extra team --extra dev \

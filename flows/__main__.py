@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from flows import models
+from flows import models, timing
 from flows.platform import commands
 from flows.quiet import hush
 from tasks.frozen import GraftError
@@ -212,7 +212,9 @@ def doctor() -> None:
     raise SystemExit(looking.main())
 
 
-app.registered_commands += models.app.registered_commands + commands.app.registered_commands
+app.registered_commands += (
+    models.app.registered_commands + timing.app.registered_commands + commands.app.registered_commands
+)
 
 
 def main() -> None:

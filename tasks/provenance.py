@@ -92,7 +92,7 @@ def gathered(recipe: Recipe, data: Prepared) -> Provenance:
         packages={name: installed()[name] for name in MATTER if name in installed()},
         installed=_digest(*(f"{name} {version}" for name, version in installed().items())),
         code=_code(),
-        commit=_commit(),
+        commit=commit(),
         machine=_machine(),
     )
 
@@ -161,14 +161,14 @@ def _machine() -> Machine:
         means=runtime.means(),
         instructions=torch.backends.cpu.get_cpu_capability(),
         threads=torch.get_num_threads(),
-        processor=_processor(),
+        processor=processor(),
         cores=os.cpu_count() or 1,
         python=platform.python_version(),
         system=platform.platform(terse=True),
     )
 
 
-def _processor() -> str:
+def processor() -> str:
     """The model's name; Linux tells it in a file alone."""
     file = Path("/proc/cpuinfo")
     lines = file.read_text().splitlines() if file.exists() else []
@@ -183,7 +183,7 @@ def _code() -> str:
 
 
 @cache
-def _commit() -> str:
+def commit() -> str:
     """The commit of the checkout, `-dirty` if it has changes; where it is none, the package's version."""
     if (ROOT / ".git").exists():
         command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]

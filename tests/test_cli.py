@@ -29,6 +29,7 @@ COMMANDS = {
     "reproduce": ["run", "--json", "name/version", "exit code 1", "goes on where it was"],
     "glue": ["--tasks", "--method", "--seeds", "--start-from-mnli", "goes on with what is missing"],
     "compare": ["experiment", "--methods", "--seeds", "--limits", "--margin", "--json", "champion"],
+    "bench": ["--against", "--only", "--quick", "--repeats", "--to", "--readme", "--json", "bench.csv", "exit code 1"],
     "submission": ["--out", "--fill", "leaderboard"],
     "predict": ["name", "--text", "--pair", "--image", "--file", "--out", "--version", "--json"],
     "export": ["name", "--to", "--version", "--form", "adapter", "merged"],

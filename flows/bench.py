@@ -1,0 +1,223 @@
+"""`graft bench`: both sides of every work in turn, a table, a picture, and what was measured as it was measured."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flows.benched import finished
+from tasks import runtime
+from tasks.bench import own, page, turns
+from tasks.bench.machine import again, described
+from tasks.bench.orders import Order, Taken
+from tasks.bench.table import Scores, append, check_same_answers, check_same_rows, graded, scored
+from tasks.bench.turns import OURS, Raw, Side, SideFailed
+from tasks.bench.works import Asked, Work
+from tasks.export.folder import free_place
+from tasks.files import write_file
+from tasks.frozen import GraftError
+from tasks.prepare import prepare, rows_of
+from tasks.recipe import Recipe
+from tasks.results import Prepared
+from tasks.screen import Bar, bar, console, say
+
+
+class Bench:
+    """A benchmark under way: what was measured, and what it has cost so far."""
+
+    def __init__(self, asked: Asked, csv: Path, folder: Path) -> None:
+        self.asked, self.csv, self.folder = asked, csv, folder
+        self.raws: list[Raw] = []
+        self.scores: dict[str, Scores] = {}
+        self.failed: dict[str, str] = {}
+        self.tried: list[str] = []
+        self.ready: dict[str, tuple[Recipe, Recipe, Prepared]] = {}
+        self.walls: dict[tuple[str, str], list[float]] = {}
+        self.todo: list[tuple[str, str]] = []
+
+    def run(self) -> None:
+        """Prepare all rows, then measure one work after another; what fails is noted, and the others go on."""
+        for work in self.asked.works:
+            with self._noting(work):
+                self.ready[work.name] = self._prepared(work)
+                trials = () if self.asked.quick else turns.trials(work)
+                self.todo += [(work.name, f"trial of {name}") for name, _ in trials]
+                self.todo += [(work.name, name) for name in (OURS, work.peer)] * self.asked.repeats
+        with bar("bench", len(self.todo)) as shown:
+            for work in self.asked.works:
+                if work.name in self.ready:
+                    with self._noting(work):
+                        self._measured(work, shown)
+                    shown.advance(steps=self._drop(work))
+
+    @contextmanager
+    def _noting(self, work: Work) -> Iterator[None]:
+        """Note why a work failed, and say it."""
+        try:
+            yield
+        except GraftError as error:
+            self.failed[work.name] = str(error)
+            say(f"{work.name} failed: {error}", style="red")
+            for told in getattr(error, "tail", ())[:-1]:
+                say(f"    {told}", style="dim")
+
+    def _prepared(self, work: Work) -> tuple[Recipe, Recipe, Prepared]:
+        ours, theirs = work.recipes(self.asked.quick)
+        ours.backbone.check()
+        return ours, theirs, prepare(ours.model, ours.dataset, ours.seed)
+
+    def _measured(self, work: Work, shown: Bar) -> None:
+        """Trials, then all turns; the first turn's answers give the scores."""
+        ours, _, data = self.ready[work.name]
+        if work.kind == "predict":
+            self._model(work, shown)
+        sides = turns.chosen(self._trials(work, shown), work)
+        truth = rows_of(data, "test").labels
+        for turn in range(1, self.asked.repeats + 1):
+            found = {name: self._side(work, turn, (name, settings), shown) for name, settings in sides}
+            (one, answers), (other, others) = found[OURS], found[work.peer]
+            check_same_rows(work, one, other)
+            if answers is not None and others is not None:
+                if work.kind == "predict":
+                    check_same_answers(work, answers, others)
+                if turn == 1:
+                    self.scores[work.name] = scored(ours.dataset.scored[0], truth, answers, others)
+            say(
+                f"{work.name}, turn {turn} of {self.asked.repeats}: {OURS} {one.rate:,.1f} rows/s, "
+                f"{work.peer} {other.rate:,.1f}: {one.rate / other.rate:.2f} times as fast"
+            )
+
+    def _trials(self, work: Work, shown: Bar) -> dict[str, float]:
+        """Rows a second of the other side's settings on a few rows."""
+        if self.asked.quick or not work.tries:
+            return {}
+        rows = turns.TRIED * self.ready[work.name][1].schedule.batch_size
+        rates: dict[str, float] = {}
+        for name, settings in turns.trials(work):
+            try:
+                rates[name] = self._side(work, 0, (name, settings), shown, rows)[0].rate
+            except SideFailed as error:
+                say(f"{work.name}: {name} is left out: {error}", style="yellow")
+        told = ", ".join(f"{name} {rate:,.1f}" for name, rate in rates.items())
+        self.tried.append(f"{work.name}: tried on {rows:,} rows (rows/s): {told}; the faster in fp32 is compared")
+        return rates
+
+    def _model(self, work: Work, shown: Bar) -> None:
+        """The model that is asked: the one that another work has trained, or one trained now; and as an export."""
+        ours, _, data = self.ready[work.name]
+        kept = self._kept(ours)
+        if not kept.exists():
+            shown.advance(f"{work.name}: the model is trained first", steps=0)
+            out = self.folder / f"{work.name}-model"
+            turns.run(Order(by=OURS, kind="train", recipe=ours, data=data, out=out, keep=kept))
+        own.export(kept, self._exported(ours))
+
+    def _kept(self, recipe: Recipe) -> Path:
+        return self.folder / "models" / recipe.fingerprint
+
+    def _exported(self, recipe: Recipe) -> Path:
+        return self.folder / "exported" / recipe.fingerprint
+
+    def _side(
+        self, work: Work, turn: int, side: Side, shown: Bar, rows: int | None = None
+    ) -> tuple[Taken, NDArray[np.float32] | None]:
+        """Run one side, and note it in the CSV whatever came of it."""
+        name, settings = side
+        key = (work.name, name if turn else f"trial of {name}")
+        shown.advance(f"{work.name}, {f'turn {turn}: {name}' if turn else key[1]}; {self._left()}", steps=0)
+        raw = Raw(work=work.name, turn=turn, side=name, settings=turns.words(settings), wall=0.0)
+        try:
+            taken, answers, wall = turns.run(self._order(work, turn, side, rows))
+        except SideFailed as error:
+            self._note(raw.model_copy(update={"wall": error.wall, "failed": str(error)}))
+            raise
+        ours, _, data = self.ready[work.name]
+        value = None if answers is None else graded(ours.dataset.scored[0], rows_of(data, "test").labels, answers)
+        self._note(raw.model_copy(update={"wall": wall, "taken": taken, "score": value}))
+        self.walls.setdefault(key, []).append(wall)
+        if key in self.todo:  # sides in bf16 were not foreseen
+            self.todo.remove(key)
+            shown.advance(self._left())
+        return taken, answers
+
+    def _order(self, work: Work, turn: int, side: Side, rows: int | None) -> Order:
+        ours, theirs, data = self.ready[work.name]
+        mine = side[0].startswith(OURS)
+        few = rows if mine or rows else turns.rows_of_peer(work, data.rows["train"], self.asked.quick)
+        model = (self._kept(ours) if mine else self._exported(ours)) if work.kind == "predict" else None
+        wanted = any(one.kind == "predict" for one in self.asked.works) and side[0] == OURS and work.kind == "train"
+        return Order(
+            by=OURS if mine else work.peer,
+            kind=work.kind,
+            recipe=ours if mine else theirs,
+            data=data,
+            settings=side[1],
+            rows=few,
+            epochs=1 if few else None,
+            out=self.folder / f"{work.name}-{turn}-{side[0]}",
+            model=model,
+            keep=self._kept(ours) if wanted else None,
+        )
+
+    def _note(self, raw: Raw) -> None:
+        self.raws.append(raw)
+        append(self.csv, raw)
+
+    def _left(self) -> str:
+        seconds = turns.left(self.todo, self.walls)
+        if seconds is None:
+            return "how long is not known yet"
+        return f"about {max(1, round(seconds / 60))} min left" if self.todo else "done"
+
+    def _drop(self, work: Work) -> int:
+        """Forget what a failed work has not run; returns how many sides that are."""
+        rest = [key for key in self.todo if key[0] != work.name]
+        gone, self.todo = len(self.todo) - len(rest), rest
+        return gone
+
+
+@contextmanager
+def workplace() -> Iterator[Path]:
+    """A folder for the sides that is thrown away, and an MLflow of the benchmark's own."""
+    root = runtime.home() / "bench"
+    root.mkdir(exist_ok=True)
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{root / 'mlflow.db'}"
+    try:
+        turns.ready()
+        with tempfile.TemporaryDirectory(dir=root, prefix="work-") as folder:
+            yield Path(folder)
+    finally:
+        del os.environ["MLFLOW_TRACKING_URI"]
+        if before is not None:
+            os.environ["MLFLOW_TRACKING_URI"] = before
+
+
+def main(asked: Asked, to: Path | None, readme: Path | None, as_json: bool) -> int:
+    """Measure, write all files and show the table; returns the exit code, 1 if a work failed.
+
+    Raises:
+        GraftError: the folder is not empty, or the README has no place for the table.
+    """
+    if readme:
+        page.check_readme(readme)
+    place = free_place(to or runtime.home() / "bench" / f"{datetime.now():%Y-%m-%d-%H%M%S}")
+    place.mkdir(parents=True, exist_ok=True)
+    with console.status("timing the machine's matrix product"):
+        machine = described()
+    write_file(place / "machine.json", machine.model_dump_json(indent=1).encode())
+    with workplace() as folder:
+        bench = Bench(asked, place / "bench.csv", folder)
+        try:
+            bench.run()
+        except KeyboardInterrupt:
+            say(f"Stopped. What was measured until then lies in {bench.csv}.", style="yellow")
+            return 130
+    machine = again(machine)
+    write_file(place / "machine.json", machine.model_dump_json(indent=1).encode())
+    return finished(bench, machine, place, readme, as_json)

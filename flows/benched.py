@@ -1,0 +1,68 @@
+"""What `graft bench` leaves: the table and the picture, in files and on the terminal."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Protocol
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tasks.bench import page, picture
+from tasks.bench.machine import Described
+from tasks.bench.table import Line, Scores, as_objects, cells, line
+from tasks.bench.turns import Raw
+from tasks.bench.works import Asked
+from tasks.files import write_file
+
+WIDE = 190  # characters of a line in a file
+
+
+class Measured(Protocol):
+    """What was measured: raw lines, scores and failures by work, and what was tried before."""
+
+    asked: Asked
+    raws: list[Raw]
+    scores: dict[str, Scores]
+    failed: dict[str, str]
+    tried: list[str]
+
+
+def finished(bench: Measured, machine: Described, place: Path, readme: Path | None, as_json: bool) -> int:
+    """Table and picture of what was measured, in files and on the terminal."""
+    peak = machine.gflops["fp32"] * 1e9
+    found = [line(work, bench.raws, bench.scores.get(work.name), peak) for work in bench.asked.works]
+    lines = [one for one in found if one and one.work.name not in bench.failed]
+    table = page.markdown(bench.asked, lines, bench.failed, machine, bench.tried)
+    write_file(place / "bench.md", table.encode())
+    if lines:
+        picture.draw(lines, place / "bench.png", bench.asked.quick)
+    if readme:
+        page.write_readme(readme, table)
+    show(Console(stderr=as_json), bench, lines, machine, place)
+    if as_json:
+        told = as_objects(lines, bench.failed) | {"quick": bench.asked.quick, "repeats": bench.asked.repeats}
+        sys.stdout.write(json.dumps(told | {"machine": machine.model_dump(), "folder": str(place)}) + "\n")
+    return 1 if bench.failed else 0
+
+
+def show(screen: Console, bench: Measured, lines: list[Line], machine: Described, place: Path) -> None:
+    """The table, what failed, and where all of it lies."""
+    if not screen.is_terminal:  # a file is as wide as its lines
+        screen.width = max(screen.width, WIDE)
+    if lines:
+        shown = Table(box=None, header_style="dim", padding=(0, 1, 0, 0))
+        rows = [cells(one, bench.asked.quick) for one in lines]
+        for name in rows[0]:
+            shown.add_column(name, justify="left" if name == "work" else "right", overflow="fold")
+        for row, one in zip(rows, lines, strict=True):
+            shown.add_row(*map(escape, row.values()), style="" if one.reached else "yellow")
+        screen.print(shown)
+    for told in (*bench.tried, *page.in_bf16(lines), page.how(bench.asked), page.on(machine)):
+        screen.print(told, style="dim", markup=False, highlight=False)
+    if bench.asked.quick:
+        screen.print(page.NO_PROOF, style="yellow", markup=False, highlight=False)
+    for name, why in bench.failed.items():
+        screen.print(f"[red]failed[/] {escape(f'{name}: {why}')}", highlight=False)
+    screen.print(f"Table, picture, every turn and the machine: {place}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,48 @@
+"""The command that times Graft beside other programs. Heavy imports happen inside it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+
+Json = Annotated[bool, typer.Option("--json", help="end stdout with one JSON object; all else goes to stderr")]
+
+
+@app.command()
+def bench(
+    against: Annotated[
+        str, typer.Option(help="trainer (transformers with peft), timm, or both with a comma")
+    ] = "trainer,timm",
+    only: Annotated[str | None, typer.Option(help="works with commas, such as text,images; all if not given")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="a few hundred rows, one epoch, one turn: minutes, and no proof")
+    ] = False,
+    repeats: Annotated[int | None, typer.Option(help="turns, in which each side runs once; 3 if not given")] = None,
+    to: Annotated[Path | None, typer.Option(help="a new folder for the files; one in GRAFT_HOME if not given")] = None,
+    readme: Annotated[
+        Path | None,
+        typer.Option(help="a file whose table, between `<!-- bench -->` and `<!-- /bench -->`, is replaced"),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Time Graft beside what its users would run instead, here and now; exit code 1 if a side failed.
+
+    Both sides train on the same rows for the same epochs, in turn (A B A B), each in a fresh process. Works:
+    text-padded, text, text-top3, text-full and predict against transformers' Trainer with peft and its pipeline;
+    images and probe against timm. The table has rows a second, how many times as fast with the range over turns and the
+    goal, both scores on the same test rows with the paired interval of their difference, peak memory, and for LoRA on
+    text the share of the machine's own matrix product. GRAFT_DATA must have glue and imagenet10.
+
+    It writes bench.csv (every side of every turn, at once: Ctrl-C loses nothing), bench.md, bench.png, machine.json.
+    Let nothing else run meanwhile: the figures are of the machine as it is.
+    """
+    from flows.quiet import hush_bars
+    from tasks.bench.works import asked
+
+    wanted = asked(against, repeats, quick, only)
+    hush_bars()
+    from flows import bench as measuring
+
+    raise SystemExit(measuring.main(wanted, to, readme, json))

@@ -1,0 +1,100 @@
+"""The machine on which a benchmark ran, and the most arithmetic that it does in one matrix product."""
+
+import os
+import platform
+import time
+from datetime import datetime
+from importlib.metadata import version
+
+import psutil
+import torch
+
+from tasks import runtime
+from tasks.frozen import Frozen
+from tasks.provenance import commit, processor
+
+SIZES = (512, 1024, 2048)  # sides of the square matrices that are tried
+SECONDS = 0.4  # for each of them
+LIBRARIES = ("torch", "transformers", "peft", "timm", "accelerate", "graft")
+
+
+class Described(Frozen):
+    """What a figure must be read with.
+
+    Attributes:
+        cores: of the processor; None where the system does not tell.
+        hardware_threads: that the system offers.
+        threads: that torch computes with.
+        memory: bytes.
+        gflops: the highest rate of a matrix product, in 10^9 floating-point operations a second, by precision.
+        date: of the run, local, with its distance to UTC.
+        commit: of Graft's checkout, or its version.
+    """
+
+    cpu: str
+    cores: int | None
+    hardware_threads: int
+    threads: int
+    memory: int
+    gpu: str | None
+    device: str
+    system: str
+    python: str
+    libraries: dict[str, str]
+    gflops: dict[str, float]
+    settings: dict[str, str]
+    date: str
+    commit: str
+
+
+def described(seconds: float = SECONDS) -> Described:
+    """This machine now, its products timed for so many seconds each."""
+    cuda = torch.cuda.is_available()
+    return Described(
+        cpu=processor(),
+        cores=psutil.cpu_count(logical=False),
+        hardware_threads=os.cpu_count() or 1,
+        threads=torch.get_num_threads(),
+        memory=psutil.virtual_memory().total,
+        gpu=torch.cuda.get_device_name() if cuda else None,
+        device=runtime.device(),
+        system=platform.platform(terse=True),
+        python=platform.python_version(),
+        libraries={name: version(name) for name in LIBRARIES},
+        gflops={"fp32": peak(torch.float32, seconds) / 1e9, "bf16": peak(torch.bfloat16, seconds) / 1e9},
+        settings={name: value for name, value in os.environ.items() if name.startswith(("GRAFT_DEV", "OMP_", "MKL_"))},
+        date=datetime.now().astimezone().isoformat(timespec="minutes"),
+        commit=commit(),
+    )
+
+
+def again(machine: Described, seconds: float = SECONDS) -> Described:
+    """The same with its products timed once more, and the faster of both: other programs may have come or gone."""
+    now = described(seconds).gflops
+    return machine.model_copy(update={"gflops": {kind: max(old, now[kind]) for kind, old in machine.gflops.items()}})
+
+
+def peak(kind: torch.dtype, seconds: float = SECONDS) -> float:
+    """FLOP/s of the fastest single `torch.mm` of square matrices on the device in force, over all sizes."""
+    return max(_speed(size, kind, seconds) for size in SIZES)
+
+
+def _speed(size: int, kind: torch.dtype, seconds: float) -> float:
+    """FLOP/s of the fastest of all products of two [size, size] matrices within the time, after one to warm up."""
+    device = runtime.device()
+    left, right = (torch.rand(size, size, dtype=kind, device=device) for _ in range(2))
+    out = torch.empty_like(left)
+    torch.mm(left, right, out=out)
+    best, started = float("inf"), time.perf_counter()
+    while best == float("inf") or time.perf_counter() - started < seconds:
+        _settled(device)
+        began = time.perf_counter()
+        torch.mm(left, right, out=out)
+        _settled(device)
+        best = min(best, time.perf_counter() - began)
+    return 2 * size**3 / best
+
+
+def _settled(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()

@@ -1,0 +1,77 @@
+"""What goes into a side's process and what comes out of it."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from tasks.bench.works import Kind, Peer, Settings
+from tasks.frozen import Frozen
+from tasks.recipe import Recipe
+from tasks.results import Prepared
+
+TAKEN, ANSWERS = "taken.json", "answers.npy"  # the files in a side's folder
+
+
+class Order(Frozen):
+    """One side of one turn.
+
+    Attributes:
+        by: who is to do it.
+        rows: train on so many of the first rows; None for all.
+        epochs: so many; None for the recipe's.
+        out: the folder for the answer, the side's own.
+        model: the folder of the model that is asked, where nothing trains.
+        keep: where Graft's trained model is to lie afterwards.
+    """
+
+    by: Literal["graft"] | Peer
+    kind: Kind
+    recipe: Recipe
+    data: Prepared
+    settings: Settings = Settings()
+    rows: int | None = None
+    epochs: int | None = None
+    out: Path
+    model: Path | None = None
+    keep: Path | None = None
+
+
+class Taken(Frozen):
+    """What a side took.
+
+    Attributes:
+        seconds: of training, or of answering; imports, loading, tokenising before a training, scoring and checkpoints
+            are not in it.
+        ready: to load the network and tokenise the rows before that; shown in the CSV alone.
+        rows: in one epoch, or answered.
+        steps: of the optimizer.
+        trained: weights that train.
+        peak: bytes that the process had at its highest until then, all libraries with it (on a GPU, its tensors).
+        seen: 16 hex digits of the rows with their labels.
+        flops: of the matrix products that the plain method needs for this training; None where nobody counted.
+    """
+
+    seconds: float
+    ready: float
+    rows: int
+    epochs: int
+    steps: int
+    trained: int
+    peak: int
+    seen: str
+    flops: float | None = None
+
+    @property
+    def rate(self) -> float:
+        """Rows a second."""
+        return self.rows * self.epochs / self.seconds
+
+
+def digest(inputs: Iterable[Any], labels: Iterable[Any]) -> str:
+    """16 hex digits of inputs (texts, or pictures' files) and their labels, in this order."""
+    told = hashlib.sha256()
+    for given, label in zip(inputs, labels, strict=True):
+        content = given if isinstance(given, bytes) else str(given).encode()
+        told.update(f"{len(content)} {int(label)}\n".encode() + content)
+    return told.hexdigest()[:16]

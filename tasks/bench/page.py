@@ -1,0 +1,91 @@
+"""The table as Markdown with what must be said beside it, and its place in a README."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tasks.bench.machine import Described
+from tasks.bench.table import Line, cells
+from tasks.bench.works import Asked
+from tasks.files import write_file
+from tasks.frozen import GraftError
+
+BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
+NO_PROOF = "With --quick: a few hundred rows and one epoch. This shows that everything runs, and proves nothing."
+
+
+def markdown(
+    asked: Asked, lines: Sequence[Line], failed: Mapping[str, str], machine: Described, tried: Sequence[str]
+) -> str:
+    """Table, what each work is, what was tried, and the machine."""
+    parts = [f"**{NO_PROOF}**"] if asked.quick else []
+    parts.append(_table([cells(one, asked.quick) for one in lines]) if lines else "Nothing was measured.")
+    parts.append("\n".join(f"- `{work.name}`: {work.about}. Beside it: {work.against}." for work in asked.works))
+    notes = [f"- {note}" for note in (*tried, *in_bf16(lines))]
+    notes += [f"- failed: {name}: {why}" for name, why in failed.items()]
+    parts += ["\n".join(notes)] if notes else []
+    parts += [how(asked), on(machine)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(rows: Sequence[Mapping[str, str]]) -> str:
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def in_bf16(lines: Sequence[Line]) -> list[str]:
+    """What both sides gave in mixed precision, where it was faster for the other one."""
+    return [
+        f"{one.work.name}, both sides in bf16: {one.in_bf16.told('.2f')} times as fast" for one in lines if one.in_bf16
+    ]
+
+
+def how(asked: Asked) -> str:
+    """How the figures came about."""
+    turns = f"{asked.repeats} turns, Graft first" if asked.repeats > 1 else "One turn"
+    return (
+        f"{turns}; in each, both sides one after the other, each in a fresh process, on the same rows. Rows a second "
+        "of training alone; medians, with the lowest and highest turn; ratios are of one turn. Scores are on the same "
+        "test rows, after the first turn, ours first; so is memory, the process's highest until the end of training."
+    )
+
+
+def on(machine: Described) -> str:
+    """The machine in one sentence."""
+    speeds = ", ".join(f"{speed:,.0f} in {kind}" for kind, speed in machine.gflops.items())
+    libraries = ", ".join(f"{name} {number}" for name, number in machine.libraries.items() if name != "graft")
+    cores = f"{machine.cores} cores, " if machine.cores else ""
+    return (
+        f"{machine.date}, commit {machine.commit}: {machine.gpu if machine.device == 'cuda' else machine.cpu}, {cores}"
+        f"{machine.threads} threads of {machine.hardware_threads}, {machine.memory / 1e9:,.0f} GB; a matrix product's "
+        f"GFLOP/s: {speeds}; {machine.system}, Python {machine.python}, {libraries}."
+    )
+
+
+def check_readme(file: Path) -> None:
+    """Raise a GraftError if a file has no place for the table: each marker once, in their order."""
+    _parts(file)
+
+
+def write_readme(file: Path, table: str) -> None:
+    """Replace what stands between the markers, and nothing else.
+
+    Raises:
+        GraftError: there is no such place, or the file cannot be written.
+    """
+    before, after = _parts(file)
+    write_file(file, f"{before}{BEGIN}\n{table.strip()}\n{END}{after}".encode())
+
+
+def _parts(file: Path) -> tuple[str, str]:
+    """What stands before the first marker and after the last."""
+    try:
+        text = file.read_text("utf-8")
+    except OSError as error:
+        raise GraftError(f"--readme {file} cannot be read: {error.strerror}. Give a file that is there.") from error
+    before, begun, rest = text.partition(BEGIN)
+    _, ended, after = rest.partition(END)
+    if not (begun and ended) or text.count(BEGIN) + text.count(END) > 2:
+        raise GraftError(
+            f"{file} must hold {BEGIN} and {END}, once each, in this order. Put them where the table goes."
+        )
+    return before, after

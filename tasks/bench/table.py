@@ -1,0 +1,206 @@
+"""What the turns measured, as a table: medians with their range, ratios turn by turn, and scores on the same rows."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.bench.orders import Taken
+from tasks.bench.turns import OURS, Raw
+from tasks.bench.works import Work
+from tasks.files import disk_error
+from tasks.frozen import Frozen, GraftError
+from tasks.metrics import Truth, score
+from tasks.paired import Estimate, over_seeds
+
+CLOSE = 1e-4  # how far two sides' probabilities may lie apart where they ask the same model
+COLUMNS = (
+    "work", "turn", "side", "settings", "rows_per_second", "seconds", "ready_seconds", "wall_seconds", "rows",
+    "epochs", "steps", "trained_weights", "peak_bytes", "score", "flops", "rows_digest", "failed",
+)  # fmt: skip
+
+
+class Spread(Frozen):
+    """The median of several turns with the lowest and the highest."""
+
+    middle: float
+    low: float
+    high: float
+    turns: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread":
+        """At least one value."""
+        return cls(middle=median(values), low=min(values), high=max(values), turns=len(values))
+
+    def told(self, form: str) -> str:
+        """`middle (low to high)`, the range where there are several turns."""
+        middle = format(self.middle, form)
+        return f"{middle} ({self.low:{form}} to {self.high:{form}})" if self.turns > 1 else middle
+
+
+class Scores(Frozen):
+    """Both sides' scores on the same test rows, and how much higher ours is, with its 95 % interval over the rows."""
+
+    metric: str
+    ours: float
+    theirs: float
+    difference: Estimate
+
+
+class Line(Frozen):
+    """A work's results. Speeds are rows a second, memory is in bytes; ratios are ours by theirs, turn by turn.
+
+    `share`: of the machine's highest rate of a matrix product in fp32, by our side; None where nobody counted.
+    """
+
+    work: Work
+    ours: Spread
+    theirs: Spread
+    speed: Spread
+    memory_ours: Spread
+    memory_theirs: Spread
+    memory: Spread
+    scores: Scores | None = None
+    share: Spread | None = None
+    in_bf16: Spread | None = None
+
+    @property
+    def reached(self) -> bool:
+        """Whether the median ratio is the goal's at least and the score, where it is judged, not too low."""
+        close = self.work.within is None or (
+            self.scores is not None and self.scores.ours >= self.scores.theirs - self.work.within
+        )
+        return self.speed.middle >= self.work.goal and close
+
+
+def line(work: Work, raws: Sequence[Raw], scores: Scores | None, peak: float) -> Line | None:
+    """The line of a work from its raw ones; None where no turn has both sides.
+
+    `peak`: FLOP/s of the machine in fp32.
+    """
+    turns = _pairs(work, raws)
+    if not turns:
+        return None
+    ours, theirs = [one for one, _ in turns], [other for _, other in turns]
+    bf16 = _pairs(work, raws, "-bf16")
+    return Line(
+        work=work,
+        ours=Spread.of([one.rate for one in ours]),
+        theirs=Spread.of([other.rate for other in theirs]),
+        speed=Spread.of([one.rate / other.rate for one, other in turns]),
+        memory_ours=Spread.of([one.peak for one in ours]),
+        memory_theirs=Spread.of([other.peak for other in theirs]),
+        memory=Spread.of([one.peak / other.peak for one, other in turns]),
+        scores=scores,
+        share=Spread.of([one.flops / one.seconds / peak for one in ours if one.flops]) if ours[0].flops else None,
+        in_bf16=Spread.of([one.rate / other.rate for one, other in bf16]) if bf16 else None,
+    )
+
+
+def _pairs(work: Work, raws: Sequence[Raw], variant: str = "") -> list[tuple[Taken, Taken]]:
+    """Ours and theirs of every whole turn, in their order."""
+    found = {(raw.turn, raw.side): raw.taken for raw in raws if raw.work == work.name and raw.turn and raw.taken}
+    both = [
+        (found.get((turn, f"{OURS}{variant}")), found.get((turn, f"{work.peer}{variant}")))
+        for turn in sorted({turn for turn, _ in found})
+    ]
+    return [(one, other) for one, other in both if one and other]
+
+
+def graded(metric: str, truth: Truth, answers: NDArray[np.float32]) -> float:
+    """The score of answers [N, K] to rows of classes [N]."""
+    return score(metric, truth, answers.argmax(1))
+
+
+def scored(metric: str, truth: Truth, ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> Scores:
+    """Both sides' answers [N, K] to the same rows of classes [N], compared in pairs."""
+    own, other = ours.argmax(1), theirs.argmax(1)
+    return Scores(
+        metric=metric,
+        ours=score(metric, truth, own),
+        theirs=score(metric, truth, other),
+        difference=over_seeds(metric, truth, [own], [other]),
+    )
+
+
+def check_same_rows(work: Work, ours: Taken, theirs: Taken) -> None:
+    """Raise a GraftError if the sides did not see the same rows, where the other one was to see all."""
+    if work.peer_rows is None and (ours.seen, ours.rows, ours.epochs) != (theirs.seen, theirs.rows, theirs.epochs):
+        raise GraftError(
+            f"The sides of {work.name} saw other rows ({ours.rows} x {ours.epochs} {ours.seen} and {theirs.rows} x "
+            f"{theirs.epochs} {theirs.seen}): nothing can be compared. Report it."
+        )
+
+
+def check_same_answers(work: Work, ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> None:
+    """Raise a GraftError if two sides that asked one model do not give the same labels and probabilities [N, K]."""
+    others = int((ours.argmax(1) != theirs.argmax(1)).sum())
+    apart = float(np.abs(ours - theirs).max())
+    if others or apart > CLOSE:
+        raise GraftError(
+            f"The sides of {work.name} asked one model, but {others} labels differ and the probabilities by up to "
+            f"{apart:.2g} (allowed {CLOSE:g}). Report it."
+        )
+
+
+def csv_lines(raws: Sequence[Raw], header: bool) -> str:
+    """Raw lines as CSV text."""
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerows([COLUMNS] if header else [])
+    for raw in raws:
+        taken = raw.taken
+        cells = (
+            (round(taken.rate, 3), round(taken.seconds, 4), round(taken.ready, 2), round(raw.wall, 2), taken.rows,
+             taken.epochs, taken.steps, taken.trained, taken.peak, raw.score, taken.flops, taken.seen)
+            if taken
+            else ("", "", "", round(raw.wall, 2), *[""] * 8)
+        )  # fmt: skip
+        table.writerow((raw.work, raw.turn, raw.side, raw.settings, *cells, raw.failed))
+    return out.getvalue()
+
+
+def append(file: Path, raw: Raw) -> None:
+    """Add a line to the CSV at once, so that whatever ends the benchmark leaves it.
+
+    Raises:
+        GraftError: the disk is full or the place not writable.
+    """
+    try:
+        with file.open("a", encoding="utf-8") as opened:
+            opened.write(csv_lines([raw], header=opened.tell() == 0))
+    except OSError as error:
+        raise disk_error(file, error) from error
+
+
+def cells(one: Line, quick: bool) -> dict[str, str]:
+    """A line as the cells of the table; nothing is judged with `quick`."""
+    scores = one.scores
+    return {
+        "work": one.work.name,
+        "Graft, rows/s": one.ours.told(",.1f"),
+        "beside it, rows/s": one.theirs.told(",.1f"),
+        "times as fast": one.speed.told(".2f"),
+        "goal": f"{one.work.goal:g}",
+        "reached": "no proof" if quick else "yes" if one.reached else "no",
+        "score": f"{scores.metric} {scores.ours:.3f}, {scores.theirs:.3f}" if scores else "not compared",
+        "difference (95 %)": _difference(scores.difference) if scores else "",
+        "peak MB": f"{one.memory_ours.middle / 1e6:,.0f}, {one.memory_theirs.middle / 1e6:,.0f}",
+        "of its memory": one.memory.told(".2f"),
+        "share of peak": one.share.told(".0%") if one.share else "",
+    }
+
+
+def _difference(found: Estimate) -> str:
+    return f"{found.value:+.3f} ({found.low:+.3f} to {found.high:+.3f})"
+
+
+def as_objects(lines: Sequence[Line], failed: Mapping[str, str]) -> dict[str, object]:
+    """All of it for a program; what failed has its reason."""
+    found = [one.model_dump(mode="json") | {"reached": one.reached} for one in lines]
+    return {"works": found, "failed": dict(failed)}

@@ -1,0 +1,142 @@
+"""Sides run in fresh processes, one after another: what each measured, and what it says if it fails."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks import tracking
+from tasks.bench.orders import ANSWERS, TAKEN, Order, Taken
+from tasks.bench.works import Settings, Work
+from tasks.frozen import Frozen, GraftError
+
+ROOT = Path(__file__).parents[2]
+TAIL = 4  # lines of a failed side's stderr that are shown
+OURS = "graft"
+TRIED = 20  # steps of a trial
+QUICK_ROWS = 64  # of a side that takes so few that a row costs the same in any, with --quick
+AHEAD = 1.1  # as many times as fast is bf16 where both sides are run in it too
+
+Side = tuple[str, Settings]  # its name in the CSV, and how it is set up
+
+
+class Raw(Frozen):
+    """A line of the CSV: one side of one turn.
+
+    Attributes:
+        turn: from 1; 0 is a trial of settings on a few rows.
+        side: `graft`, or the peer's name; with `-bf16` or `-dropout` where it is a variant.
+        wall: seconds of the whole process.
+        score: on the test rows, 0 to 1; None where it did not train on all rows.
+        failed: why there is nothing else.
+    """
+
+    work: str
+    turn: int
+    side: str
+    settings: str = ""
+    wall: float
+    taken: Taken | None = None
+    score: float | None = None
+    failed: str = ""
+
+
+class SideFailed(GraftError):
+    """A side's process ended badly; `tail` are its last lines."""
+
+    def __init__(self, message: str, tail: Sequence[str], wall: float) -> None:
+        super().__init__(message)
+        self.tail, self.wall = tuple(tail), wall
+
+
+def run(order: Order) -> tuple[Taken, NDArray[np.float32] | None, float]:
+    """Do an order in a fresh process without network.
+
+    Returns:
+        what it took, its answers [N, K] to the test rows if it has any, and the seconds of the whole process.
+
+    Raises:
+        SideFailed: it ended badly.
+    """
+    order.out.mkdir(parents=True, exist_ok=True)
+    told, began = order.out / "stderr.txt", time.perf_counter()
+    settings = {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+    settings |= {"GRAFT_PRECISION": "bf16" if order.settings.bf16 else "fp32"} if order.by == OURS else {}
+    with told.open("w") as errors:
+        code = subprocess.run(
+            [sys.executable, "-m", "tasks.bench.side"],
+            input=order.model_dump_json(),
+            text=True,
+            env=os.environ | settings,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            check=False,
+        ).returncode
+    wall = time.perf_counter() - began
+    if code:
+        tail = [line for line in told.read_text(errors="replace").splitlines() if line.strip()][-TAIL:]
+        raise SideFailed(f"{order.by} ended with exit code {code}: {tail[-1] if tail else 'no output'}", tail, wall)
+    answers = order.out / ANSWERS
+    taken = Taken.model_validate_json((order.out / TAKEN).read_text())
+    return taken, np.load(answers) if answers.exists() else None, wall
+
+
+def trials(work: Work) -> tuple[Side, ...]:
+    """The settings of the other side that are tried on a few rows before the first turn."""
+    if not work.tries:
+        return ()
+    return (
+        (work.peer, Settings()),
+        (f"{work.peer}-dropout", Settings(dropout=True)),
+        (f"{work.peer}-bf16", Settings(bf16=True)),
+    )
+
+
+def chosen(tried: Mapping[str, float], work: Work) -> tuple[Side, ...]:
+    """The sides of every turn, ours first, by the rows a second of the trials.
+
+    In fp32 the other side runs in the faster of its settings. Where bf16 is faster still, both sides run in it too: as
+    sides of their own, beside the comparison.
+    """
+    named = dict(trials(work))
+    plain = {name: rate for name, rate in tried.items() if not named[name].bf16}
+    best = max(plain, key=lambda name: plain[name]) if plain else work.peer
+    sides = [(OURS, Settings()), (work.peer, named.get(best, work.settings))]
+    if tried.get(f"{work.peer}-bf16", 0.0) > AHEAD * max(plain.values(), default=np.inf):
+        sides += [(f"{OURS}-bf16", Settings(bf16=True)), (f"{work.peer}-bf16", Settings(bf16=True))]
+    return tuple(sides)
+
+
+def rows_of_peer(work: Work, there: int, quick: bool) -> int | None:
+    """Rows on which the other side trains where a row costs the same in any; None where it trains on all."""
+    return None if work.peer_rows is None else min(there, QUICK_ROWS if quick else work.peer_rows)
+
+
+def left(todo: Sequence[tuple[str, str]], walls: Mapping[tuple[str, str], Sequence[float]]) -> float | None:
+    """Seconds until the end: a side takes as long as it last did, one that never ran as long as the mean of all.
+
+    Args:
+        todo: the work and the side of each process that is still to run.
+        walls: seconds of those that ran.
+    """
+    seen = [wall for own in walls.values() for wall in own]
+    if not seen:
+        return None
+    mean = sum(seen) / len(seen)
+    return sum(walls[key][-1] if walls.get(key) else mean for key in todo)
+
+
+def ready() -> None:
+    """Make MLflow's database where there is none: the first of our sides would spend seconds and memory on it."""
+    with tracking.explained():
+        tracking.client().search_experiments(max_results=1)
+
+
+def words(settings: Settings) -> str:
+    """Settings in one cell of the CSV: those that are on."""
+    return " ".join(name for name, on in settings.model_dump().items() if on)
