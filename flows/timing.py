@@ -38,11 +38,9 @@ def bench(
     It writes bench.csv (every side of every turn, at once: Ctrl-C loses nothing), bench.md, bench.png, machine.json.
     Let nothing else run meanwhile: the figures are of the machine as it is.
     """
-    from flows.quiet import hush_bars
     from tasks.bench.works import asked
 
     wanted = asked(against, repeats, quick, only)
-    hush_bars()
     from flows import bench as measuring
 
     raise SystemExit(measuring.main(wanted, to, readme, json))

@@ -11,7 +11,15 @@ from flows.imports import uncollected
 
 CORE = ("torch", "transformers", "timm", "torchvision", "peft", "mlflow", "prefect", "pandas", "numpy", "yaml")
 LATER = ("transformers", "timm", "torchvision", "peft", "matplotlib", "sklearn", "datasets", "cleanlab", "captum")
-OWN = {"flows.__main__", "flows.models", "flows.platform", "flows.platform.commands", "flows.quiet", "tasks.frozen"}
+OWN = {
+    "flows.__main__",
+    "flows.models",
+    "flows.platform",
+    "flows.platform.commands",
+    "flows.quiet",
+    "flows.timing",
+    "tasks.frozen",
+}
 LOADED = """
 from flows.quiet import hush
 hush()
