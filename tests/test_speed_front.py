@@ -3,6 +3,7 @@
 import os
 import pickle
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,8 @@ def fronted(bench: Bench, name: str, method: MethodSpec, file: Path) -> tuple[Ne
 def named(found: Network, cut: Cut | None) -> str:
     """The cut's place without peft's prefix."""
     assert cut
-    names = {module: name for name, module in found.module.named_modules()}
-    return str(names[cut.last]).removeprefix("base_model.model.")
+    assert found.module.get_submodule(cut.place) is cut.last
+    return cut.place.removeprefix("base_model.model.")
 
 
 def answered(found: Network, rows: Rows) -> tuple[Tensor, dict[str, Tensor]]:
@@ -200,6 +201,19 @@ def test_a_file_cut_short_is_an_error_that_says_what_to_do(bench: Bench, tmp_pat
     os.truncate(kept.file, 100)
     with pytest.raises(GraftError, match="cut short. Delete it"):
         kept[23]
+
+
+def test_rows_of_one_length_are_kept_by_token_too_so_that_others_fit(bench: Bench) -> None:
+    found, _ = adapted(bench, "encoder", TOP)
+    cut = find(found, found.ready({"text": ["the film was fine"] * 4}))
+    assert cut and cut.by_token
+
+
+def test_a_row_of_another_shape_is_an_error_and_never_written_over_the_next(bench: Bench, tmp_path: Path) -> None:
+    found, rows, cut, _ = fronted(bench, "encoder", TOP, tmp_path / "rows.f32")
+    with pytest.raises(GraftError, match=r"row \d+ features .* report the backbone"):
+        remember(found, replace(cut, by_token=False), rows, tmp_path / "other.f32")
+    assert not (tmp_path / "other.f32").exists()
 
 
 def test_where_the_disk_is_too_small_rows_stay_raw(

@@ -27,7 +27,7 @@ class Front:
 
     def __init__(self, training: Training) -> None:
         self._training, self._whole = training, training.network
-        self._cut = front(self._whole, training.recipe, training.scored)
+        self._cut = front(self._whole, training.recipe, training.inputs)
         self.network: Network = Behind.of(self._whole, self._cut) if self._cut else self._whole
         self._draws = draws_kept(self._whole, training.recipe.schedule) if self._cut else []
         self._timed: list[tuple[int, float]] = []

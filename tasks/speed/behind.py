@@ -98,14 +98,14 @@ def spared(
         GraftError: the disk is full.
     """
     schedule = recipe.schedule
-    cut = front(network, recipe, validation)
+    cut = front(network, recipe, train)
     if cut is None:
         return network, Feed(network, train, labels, schedule.draws), validation
     behind = Behind.of(network, cut)
-    kept = remember(network, cut, validation, folder / "validation.f32")
+    kept = remember(network, cut, validation, folder / f"validation-{cut.place}.f32")
     scored = behind.rows(validation, kept) if kept else validation
     seeds = [seeds_of(len(labels), recipe.seed, draw) for draw in draws_kept(network, schedule)]
-    learnt = remember(network, cut, train, folder / "train.f32", seeds) if seeds else None
+    learnt = remember(network, cut, train, folder / f"train-{cut.place}.f32", seeds) if seeds else None
     if learnt is None:
         return behind, Feed(behind, train, labels, schedule.draws), scored
     return behind, Feed(behind, behind.rows(train, learnt), labels, schedule.draws, len(seeds) > 1), scored

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,11 +22,13 @@ class Cut:
     Attributes:
         front: the modules that need not run once the front's output is known.
         last: the module whose output that is.
+        place: its name.
         by_token: the output is [B, T, ...], T the tokens of the batch's longest row; else [B, ...] of one shape.
     """
 
     front: tuple[nn.Module, ...]
     last: nn.Module
+    place: str
     by_token: bool
 
     @contextmanager
@@ -74,7 +76,9 @@ def find(network: Network, rows: Rows) -> Cut | None:
         network: in eval mode, as the method trains it.
         rows: the inputs as `ready` gives them.
     """
-    order = np.argsort(network.lengths(rows), kind="stable").tolist()
+    lengths = network.lengths(rows)
+    order = np.argsort(lengths, kind="stable").tolist()
+    names = {module: name for name, module in network.module.named_modules()}
     with _shaken(network.module):
         tries = [_Try(network, rows, part) for part in (order[:2], order[-2:])]
         allowed = _before_training(network.module, lambda: network.logits(tries[0].batch))
@@ -83,9 +87,10 @@ def find(network: Network, rows: Rows) -> Cut | None:
             front = _outermost([child for child in allowed[:count] if child is last or _weighs(child)])
             if not any(adaptable(child) for module in front for child in module.modules()):
                 return None
-            shapes = [one.shape_behind(network, Cut(front, last, False)) for one in tries]
-            if (by_token := _by_token(shapes)) is not None:
-                return Cut(front, last, by_token)
+            cut = Cut(front, last, names[last], bool(lengths.any()))
+            shapes = [one.shape_behind(network, cut) for one in tries]
+            if (by_token := _by_token(shapes, cut.by_token)) is not None:
+                return replace(cut, by_token=by_token)
     return None
 
 
@@ -183,12 +188,15 @@ def _outermost(ended: Sequence[nn.Module]) -> tuple[nn.Module, ...]:
     return tuple(child for child in dict.fromkeys(ended) if child not in inside)
 
 
-def _by_token(shapes: Sequence[tuple[tuple[int, ...], int] | None]) -> bool | None:
-    """Whether outputs of such shapes (see `shape_behind`) hold a part for each token; None if they fit no file."""
+def _by_token(shapes: Sequence[tuple[tuple[int, ...], int] | None], tokens: bool) -> bool | None:
+    """Whether outputs of such shapes (see `shape_behind`) hold a part for each token, if the inputs have `tokens`.
+
+    None if they fit no file.
+    """
     known = [shape for shape in shapes if shape is not None]
     if len(known) < len(shapes):
         return None
-    if len({shape for shape, _ in known}) == 1:
-        return False
-    whole = len({shape[1:] for shape, _ in known}) == 1 and all(shape[0] == tokens for shape, tokens in known)
-    return True if whole else None
+    one_width = len({shape[1:] for shape, _ in known}) == 1
+    if tokens and one_width and all(len(shape) > 1 and shape[0] == longest for shape, longest in known):
+        return True
+    return False if len({shape for shape, _ in known}) == 1 else None

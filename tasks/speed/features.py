@@ -1,5 +1,6 @@
 """What a network's frozen front gives for every row, on disk while a training lasts."""
 
+import errno
 import os
 import shutil
 from collections.abc import Sequence
@@ -35,14 +36,32 @@ class Features(Sequence[NDArray[np.float32]]):
 
     def __getitem__(self, row: Any) -> Any:
         first, past = int(self.starts[row]), int(self.starts[row + 1])
-        content = os.pread(self._opened.fileno(), (past - first) * self._width, first * self._width)
+        content = os.pread(self._opened.fileno(), (past - first) * self._width, self._place(row))
         if len(content) != (past - first) * self._width:
             raise GraftError(f"{self.file} is cut short. Delete it: it is made anew.")
         return np.frombuffer(content, np.float32).reshape(-1, *self.tail)
 
     def put(self, row: int, values: NDArray[np.float32]) -> None:
-        """Write one row's."""
-        os.pwrite(self._opened.fileno(), np.ascontiguousarray(values).data, int(self.starts[row]) * self._width)
+        """Write one row's.
+
+        Raises:
+            GraftError: they are of another shape than the first row's.
+            OSError: the disk is full.
+        """
+        if values.nbytes != int(self.starts[row + 1] - self.starts[row]) * self._width:
+            raise GraftError(
+                f"The frozen layers give row {row} features {values.shape}, which are not [n, *{self.tail}] like the "
+                "others'. Set GRAFT_MEANS=none, and report the backbone."
+            )
+        if os.pwrite(self._opened.fileno(), np.ascontiguousarray(values).data, self._place(row)) < values.nbytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def settle(self) -> None:
+        """Have all of it on the disk: a file of the right size that the machine's end left empty would be believed."""
+        os.fsync(self._opened.fileno())
+
+    def _place(self, row: int) -> int:
+        return int(self.starts[row]) * self._width
 
     def __reduce__(self) -> Any:
         return Features, (self.file, self.starts, self.tail)
@@ -62,7 +81,8 @@ def remember(
         network: in eval mode.
         cut: where its front ends.
         rows: N rows as `ready` gives them.
-        file: where the features lie, N for each draw; if it is there already, whole, it is used.
+        file: where the features lie, N for each draw; if it is there already, whole, it is used. Another cut, other
+            rows or other draws need another.
         seeds: of each draw, [N] or None for rows as they are.
 
     Returns:
@@ -105,6 +125,7 @@ def _fill(
                 for row, values in made(network, cut, rows, chosen, own, lengths).items():
                     into.put(draw * len(order) + row, values)
                 shown.advance(steps=len(chosen))
+    into.settle()
 
 
 def made(
