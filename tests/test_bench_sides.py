@@ -13,6 +13,7 @@ import torch
 import yaml
 from numpy.typing import NDArray
 from PIL import Image
+from small import Bench
 from transformers import AutoTokenizer
 
 from tasks.bench import own, side, timm_style, trainer
@@ -244,3 +245,22 @@ def test_timms_pictures_are_ours(sides: Sides) -> None:
 def test_a_backbone_that_the_other_side_cannot_load_is_told(sides: Sides, by: str, words: Sequence[str]) -> None:
     with pytest.raises(GraftError, match="to bench with"):
         sides.run(by, words)
+
+
+def test_the_trainers_answers_are_in_the_order_of_the_rows(bench: Bench, tmp_path: Path) -> None:
+    from transformers import AutoModelForSequenceClassification, DataCollatorWithPadding, Trainer
+
+    recipe = bench.recipe("encoder", {"kind": "full"})
+    rows, place = rows_of(prepare("tiny", recipe.dataset, 0), "train"), bench.zoo / "bert"
+    tokenizer, model = AutoTokenizer.from_pretrained(place), AutoModelForSequenceClassification.from_pretrained(place)
+    asked = Trainer(
+        model=model.eval(),
+        args=trainer._arguments(recipe, Settings(), tmp_path, len(rows), 1),
+        data_collator=DataCollatorWithPadding(tokenizer),
+    )
+    found = trainer._answers(asked, tokenizer, rows, 16)
+    with torch.inference_mode():
+        texts = list(rows["text"])
+        alone = [model(**tokenizer(text, truncation=True, max_length=16, return_tensors="pt")).logits for text in texts]
+    assert np.allclose(found, torch.cat(alone).numpy(), atol=1e-5)
+    assert len(np.unique(found.round(4), axis=0)) > 1

@@ -142,6 +142,7 @@ def _answers(trainer: Any, tokenizer: Any, rows: Rows, longest: int) -> NDArray[
     """[N, K] logits of rows in their order; sorted by length while they are asked, to pad little."""
     tokens = _tokens(tokenizer, list(rows["text"]), rows.labels.tolist(), longest, padded=False)
     order = np.argsort([len(row["input_ids"]) for row in tokens], kind="stable")
+    trainer.args.train_sampling_strategy = "random"  # grouped, rows to answer are shuffled too, answers with them
     logits: NDArray[np.float32] = trainer.predict([tokens[index] for index in order]).predictions
     return logits[np.argsort(order)]
 
