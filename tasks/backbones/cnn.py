@@ -7,12 +7,12 @@ from pydantic import Field
 
 from tasks.backbones.image import ImageNetwork
 from tasks.backbones.network import Network, Rows, by_block
-from tasks.frozen import Frozen
+from tasks.backbones.weights import NoWeights
 from tasks.results import Target
 from tasks.scratch import ImageCNN
 
 
-class ScratchCNN(Frozen):
+class ScratchCNN(NoWeights):
     """The classic CNN (3x3 convolutions, max-pools, one hidden layer), trained from nothing."""
 
     library: Literal["scratch_cnn"]
@@ -24,15 +24,6 @@ class ScratchCNN(Frozen):
     flip: float = Field(0.0, ge=0, le=1, description="how often a training picture is mirrored")
 
     accepts: ClassVar[Literal["text", "image"]] = "image"
-    pretrained: ClassVar[bool] = False
-    pretrained_on: ClassVar[tuple[str, ...]] = ()
-
-    def check(self) -> None:
-        """Nothing is fetched."""
-
-    def content(self) -> str:
-        """There are no weights before training."""
-        return "none"
 
     def load(self, target: Target, rows: Rows, pretrained: bool = False) -> Network:
         """A new network."""

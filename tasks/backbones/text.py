@@ -17,7 +17,7 @@ from torch import Tensor, nn, tensor
 from tasks import runtime
 from tasks.backbones.network import Batch, Network, Rows, by_block
 from tasks.backbones.ways import Span, Way, embedded_way, spans_of
-from tasks.backbones.weights import HubWeights, PackageWeights, PretrainedOn, Weights, explained
+from tasks.backbones.weights import HubWeights, NoWeights, PackageWeights, PretrainedOn, Weights, explained
 from tasks.backbones.wordpiece import train_tokenizer
 from tasks.frozen import Frozen, GraftError
 from tasks.results import Target
@@ -202,7 +202,7 @@ def _from_gguf(weights: PackageWeights) -> Path:
     return kept
 
 
-class ScratchTransformer(Frozen):
+class ScratchTransformer(NoWeights):
     """The classic Transformer encoder (or, with `causal`, a GPT-style one), trained from nothing.
 
     It trains its own WordPiece tokenizer on the training rows.
@@ -220,15 +220,6 @@ class ScratchTransformer(Frozen):
     causal: bool = False
 
     accepts: ClassVar[Literal["text", "image"]] = "text"
-    pretrained: ClassVar[bool] = False
-    pretrained_on: ClassVar[tuple[str, ...]] = ()
-
-    def check(self) -> None:
-        """Nothing is fetched."""
-
-    def content(self) -> str:
-        """There are no weights before training."""
-        return "none"
 
     def load(self, target: Target, rows: Rows, pretrained: bool = False) -> Network:
         """A new network with a tokenizer trained on the rows given."""

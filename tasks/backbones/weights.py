@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -133,3 +133,17 @@ def explained(weights: Weights, place: str) -> Iterator[None]:
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise GraftError(f"{place} cannot be loaded: {reason}") from error
+
+
+class NoWeights(Frozen):
+    """A backbone that starts from nothing."""
+
+    pretrained: ClassVar[bool] = False
+    pretrained_on: ClassVar[tuple[str, ...]] = ()
+
+    def check(self) -> None:
+        """Nothing is fetched."""
+
+    def content(self) -> str:
+        """There are no weights before training."""
+        return "none"

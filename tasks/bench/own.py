@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tasks import memory, saved, tracking
 from tasks.backbones.network import logits_of
 from tasks.bench.flops import of_training
-from tasks.bench.orders import Order, Taken, digest
+from tasks.bench.orders import Order, Taken, answered, digest
 from tasks.export.libraries import library_of
 from tasks.methods import count_trained
 from tasks.prepare import inputs_of, rows_of
@@ -109,16 +109,7 @@ def predict(order: Order) -> tuple[Taken, NDArray[np.float32]]:
     began = time.perf_counter()
     answers = served.predict(None, table)
     seconds = time.perf_counter() - began
-    taken = Taken(
-        seconds=seconds,
-        ready=began - entered,
-        rows=len(table),
-        epochs=1,
-        steps=0,
-        trained=0,
-        peak=memory.device_peak() or memory.peak(),
-        seen=digest(table["text"], rows.labels),
-    )
+    taken = answered(table["text"].tolist(), rows.labels, began - entered, seconds)
     return taken, np.array(answers["probabilities"].tolist(), np.float32)
 
 

@@ -122,8 +122,8 @@ def scored(metric: str, truth: Truth, ours: NDArray[np.float32], theirs: NDArray
     own, other = ours.argmax(1), theirs.argmax(1)
     return Scores(
         metric=metric,
-        ours=score(metric, truth, own),
-        theirs=score(metric, truth, other),
+        ours=graded(metric, truth, ours),
+        theirs=graded(metric, truth, theirs),
         difference=over_seeds(metric, truth, [own], [other]),
     )
 

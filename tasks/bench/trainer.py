@@ -20,7 +20,7 @@ from transformers import (
 from tasks import memory, runtime
 from tasks.backbones.text import TransformersBackbone
 from tasks.backbones.weights import HubWeights
-from tasks.bench.orders import Order, Taken, digest
+from tasks.bench.orders import Order, Taken, answered, digest
 from tasks.bench.works import Settings
 from tasks.frozen import GraftError
 from tasks.methods import Lora
@@ -164,15 +164,6 @@ def predict(order: Order) -> tuple[Taken, NDArray[np.float32]]:
     began = time.perf_counter()
     told = classify(texts)
     seconds = time.perf_counter() - began
-    taken = Taken(
-        seconds=seconds,
-        ready=began - entered,
-        rows=len(texts),
-        epochs=1,
-        steps=0,
-        trained=0,
-        peak=memory.device_peak() or memory.peak(),
-        seen=digest(texts, rows.labels),
-    )
+    taken = answered(texts, rows.labels, began - entered, seconds)
     shares = [{one["label"]: one["score"] for one in row} for row in told]
     return taken, np.array([[row[name] for name in order.data.target.names] for row in shares], np.float32)

@@ -48,8 +48,8 @@ class Front:
         some = {name: [column[row] for row in chosen] for name, column in rows.items()}
         if self._cut is None or not isinstance(self.network, Behind):
             return self.network.encode(some)
-        began = time.perf_counter()
         lengths = self._whole.lengths(rows)
+        began = time.perf_counter()
         kept = made(self._whole, self._cut, rows, chosen, seeds, lengths)
         self._timed.append((int(sizes_of(lengths, [chosen])[0]), time.perf_counter() - began))
         self.spent += self._timed[-1][1]
