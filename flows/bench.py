@@ -205,7 +205,7 @@ def main(asked: Asked, to: Path | None, readme: Path | None, as_json: bool) -> i
         GraftError: the folder is not empty, or the README has no place for the table.
     """
     if readme:
-        page.check_readme(readme)
+        page.check_readme(readme, "bench")
     place = free_place(to or runtime.home() / "bench" / f"{datetime.now():%Y-%m-%d-%H%M%S}")
     place.mkdir(parents=True, exist_ok=True)
     with console.status("timing the machine's matrix product"):

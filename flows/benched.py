@@ -39,7 +39,7 @@ def finished(bench: Measured, machine: Described, place: Path, readme: Path | No
     if lines:
         picture.draw(lines, place / "bench.png", bench.asked.quick)
     if readme:
-        page.write_readme(readme, table)
+        page.write_readme(readme, "bench", table)
     show(Console(stderr=as_json), bench, lines, machine, place)
     if as_json:
         told = as_objects(lines, bench.failed) | {"quick": bench.asked.quick, "repeats": bench.asked.repeats}

@@ -13,7 +13,6 @@ from flows import bench
 from tasks.bench import turns, works
 from tasks.bench.machine import described
 from tasks.bench.orders import Order, Taken
-from tasks.bench.page import BEGIN, END
 from tasks.bench.turns import SideFailed
 from tasks.bench.works import Work
 from tasks.frozen import GraftError
@@ -170,7 +169,7 @@ def test_the_readme_is_looked_at_before_an_hour_is_spent(sides: Sides, tmp_path:
 
 
 def test_the_readme_gets_the_table(sides: Sides, tmp_path: Path, graft: Graft) -> None:
-    (tmp_path / "README.md").write_text(f"a\n{BEGIN}\n{END}\nb\n")
+    (tmp_path / "README.md").write_text("a\n<!-- bench -->\n<!-- /bench -->\nb\n")
     graft("bench", "--quick", "--readme", tmp_path / "README.md", "--to", tmp_path / "out")
     text = (tmp_path / "README.md").read_text()
 

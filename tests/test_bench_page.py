@@ -6,11 +6,12 @@ import pytest
 from test_bench_table import TEXT, lined
 
 from tasks.bench.machine import Described, again, described, peak
-from tasks.bench.page import BEGIN, END, NO_PROOF, check_readme, markdown, write_readme
+from tasks.bench.page import NO_PROOF, check_readme, markdown, markers, write_readme
 from tasks.bench.works import Asked
 from tasks.frozen import GraftError
 
 ROOT = Path(__file__).parents[1]
+BEGIN, END = markers("bench")
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +76,8 @@ def test_the_peak_is_no_less_than_what_a_product_just_reached(monkeypatch: pytes
 def test_only_what_stands_between_the_markers_is_replaced(tmp_path: Path) -> None:
     file = tmp_path / "README.md"
     file.write_text(f"before, ü\n{BEGIN}\nold\n{END}\nafter\n", "utf-8")
-    write_readme(file, "| new |\n")
-    write_readme(file, "| newer |\n")
+    write_readme(file, "bench", "| new |\n")
+    write_readme(file, "bench", "| newer |\n")
 
     assert file.read_text("utf-8") == f"before, ü\n{BEGIN}\n| newer |\n{END}\nafter\n"
 
@@ -87,14 +88,14 @@ def test_a_readme_without_a_place_for_the_table_is_refused_and_left_alone(tmp_pa
     file.write_text(text)
 
     with pytest.raises(GraftError, match="must hold <!-- bench --> and <!-- /bench -->"):
-        write_readme(file, "new")
+        write_readme(file, "bench", "new")
     assert file.read_text() == text
 
 
 def test_a_readme_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(GraftError, match="cannot be read: No such file"):
-        check_readme(tmp_path / "README.md")
+        check_readme(tmp_path / "README.md", "bench")
 
 
 def test_our_own_readme_has_the_place() -> None:
-    check_readme(ROOT / "README.md")
+    check_readme(ROOT / "README.md", "bench")

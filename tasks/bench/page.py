@@ -9,7 +9,6 @@ from tasks.bench.works import Asked
 from tasks.files import write_file
 from tasks.frozen import GraftError
 
-BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
 NO_PROOF = "With --quick: a few hundred rows and one epoch. This shows that everything runs, and proves nothing."
 
 
@@ -61,31 +60,38 @@ def on(machine: Described) -> str:
     )
 
 
-def check_readme(file: Path) -> None:
-    """Raise a GraftError if a file has no place for the table: each marker once, in their order."""
-    _parts(file)
+def markers(name: str) -> tuple[str, str]:
+    """What a file holds before and after the place of this name."""
+    return f"<!-- {name} -->", f"<!-- /{name} -->"
 
 
-def write_readme(file: Path, table: str) -> None:
+def check_readme(file: Path, name: str) -> None:
+    """Raise a GraftError if a file has no place of this name: each marker once, in their order."""
+    _parts(file, name)
+
+
+def write_readme(file: Path, name: str, table: str) -> None:
     """Replace what stands between the markers, and nothing else.
 
     Raises:
         GraftError: there is no such place, or the file cannot be written.
     """
-    before, after = _parts(file)
-    write_file(file, f"{before}{BEGIN}\n{table.strip()}\n{END}{after}".encode())
+    before, after = _parts(file, name)
+    begin, end = markers(name)
+    write_file(file, f"{before}{begin}\n{table.strip()}\n{end}{after}".encode())
 
 
-def _parts(file: Path) -> tuple[str, str]:
+def _parts(file: Path, name: str) -> tuple[str, str]:
     """What stands before the first marker and after the last."""
+    begin, end = markers(name)
     try:
         text = file.read_text("utf-8")
     except OSError as error:
         raise GraftError(f"--readme {file} cannot be read: {error.strerror}. Give a file that is there.") from error
-    before, begun, rest = text.partition(BEGIN)
-    _, ended, after = rest.partition(END)
-    if not (begun and ended) or text.count(BEGIN) + text.count(END) > 2:
+    before, begun, rest = text.partition(begin)
+    _, ended, after = rest.partition(end)
+    if not (begun and ended) or text.count(begin) + text.count(end) > 2:
         raise GraftError(
-            f"{file} must hold {BEGIN} and {END}, once each, in this order. Put them where the table goes."
+            f"{file} must hold {begin} and {end}, once each, in this order. Put them where the table goes."
         )
     return before, after
