@@ -11,12 +11,14 @@ from rich.table import Table
 
 from tasks.bench import page, picture
 from tasks.bench.machine import Described
-from tasks.bench.table import Line, Scores, as_objects, cells, line
+from tasks.bench.page import Told
+from tasks.bench.table import Scores, line
 from tasks.bench.turns import Raw
 from tasks.bench.works import Asked
 from tasks.files import write_file
 
 WIDE = 190  # characters of a line in a file
+WORDS = {"work", "means", "command"}  # columns that hold no figures
 
 
 class Measured(Protocol):
@@ -30,39 +32,43 @@ class Measured(Protocol):
 
 
 def finished(bench: Measured, machine: Described, place: Path, readme: Path | None, as_json: bool) -> int:
-    """Table and picture of what was measured, in files and on the terminal."""
+    """Table and picture of what was measured, in files and on the terminal; returns the exit code."""
     peak = machine.gflops["fp32"] * 1e9
     found = [line(work, bench.raws, bench.scores.get(work.name), peak) for work in bench.asked.works]
     lines = [one for one in found if one and one.work.name not in bench.failed]
-    table = page.markdown(bench.asked, lines, bench.failed, machine, bench.tried)
-    write_file(place / "bench.md", table.encode())
     if lines:
         picture.draw(lines, place / "bench.png", bench.asked.quick)
+    return leave(page.told_of(bench.asked, lines, bench.failed, bench.tried), machine, place, readme, as_json)
+
+
+def leave(told: Told, machine: Described, place: Path, readme: Path | None, as_json: bool) -> int:
+    """A benchmark's table in files and on the terminal; returns the exit code, 1 if a work failed."""
+    table = page.markdown(told, machine)
+    write_file(place / f"{told.name}.md", table.encode())
     if readme:
-        page.write_readme(readme, "bench", table)
-    show(Console(stderr=as_json), bench, lines, machine, place)
+        page.write_readme(readme, told.name, table)
+    show(Console(stderr=as_json), told, machine, place)
     if as_json:
-        told = as_objects(lines, bench.failed) | {"quick": bench.asked.quick, "repeats": bench.asked.repeats}
-        sys.stdout.write(json.dumps(told | {"machine": machine.model_dump(), "folder": str(place)}) + "\n")
-    return 1 if bench.failed else 0
+        objects = {**told.objects, "machine": machine.model_dump(), "folder": str(place)}
+        sys.stdout.write(json.dumps(objects) + "\n")
+    return 1 if told.failed else 0
 
 
-def show(screen: Console, bench: Measured, lines: list[Line], machine: Described, place: Path) -> None:
+def show(screen: Console, told: Told, machine: Described, place: Path) -> None:
     """The table, what failed, and where all of it lies."""
     if not screen.is_terminal:  # a file is as wide as its lines
         screen.width = max(screen.width, WIDE)
-    if lines:
+    if told.rows:
         shown = Table(box=None, header_style="dim", padding=(0, 1, 0, 0))
-        rows = [cells(one, bench.asked.quick) for one in lines]
-        for name in rows[0]:
-            shown.add_column(name, justify="left" if name == "work" else "right", overflow="fold")
-        for row, one in zip(rows, lines, strict=True):
-            shown.add_row(*map(escape, row.values()), style="" if one.reached else "yellow")
+        for name in told.rows[0]:
+            shown.add_column(name, justify="left" if name in WORDS else "right", overflow="fold")
+        for row, good in zip(told.rows, told.good, strict=True):
+            shown.add_row(*map(escape, row.values()), style="" if good else "yellow")
         screen.print(shown)
-    for told in (*bench.tried, *page.in_bf16(lines), page.how(bench.asked), page.on(machine)):
-        screen.print(told, style="dim", markup=False, highlight=False)
-    if bench.asked.quick:
+    for words in (*told.notes, told.how, page.on(machine)):
+        screen.print(words, style="dim", markup=False, highlight=False)
+    if told.quick:
         screen.print(page.NO_PROOF, style="yellow", markup=False, highlight=False)
-    for name, why in bench.failed.items():
+    for name, why in told.failed.items():
         screen.print(f"[red]failed[/] {escape(f'{name}: {why}')}", highlight=False)
-    screen.print(f"Table, picture, every turn and the machine: {place}", markup=False, highlight=False, soft_wrap=True)
+    screen.print(f"All figures, the table and the machine: {place}", markup=False, highlight=False, soft_wrap=True)
