@@ -4,7 +4,7 @@ MARK := .venv/.installed
 # Where this is set, every process compiles all that it imports: 16 s instead of 6 for flows.jobs.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup quickstart test test-real check lock scale plan-table gate-table soak bench
+.PHONY: setup quickstart test test-real check lock scale plan-table gate-table soak bench means whole
 
 setup: $(MARK)
 
@@ -44,6 +44,12 @@ soak: setup  ## kills a platform's training at 20 random moments and prints what
 
 bench: setup  ## Graft beside transformers' Trainer and timm, written into README.md: hours; nothing else may run meanwhile
 	HF_HUB_OFFLINE=1 $(BIN)/graft bench --readme README.md
+
+means: setup  ## what each of Graft's means of speed gains, written into README.md: an hour; nothing else may run meanwhile
+	HF_HUB_OFFLINE=1 $(BIN)/graft bench --means --readme README.md
+
+whole: setup  ## whole commands against their goals, written into README.md: an hour; nothing else may run meanwhile
+	HF_HUB_OFFLINE=1 $(BIN)/graft bench --whole --readme README.md
 
 lock: setup  ## pin everything anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra embedded --extra team --extra dev \

@@ -13,9 +13,15 @@ Json = Annotated[bool, typer.Option("--json", help="end stdout with one JSON obj
 @app.command()
 def bench(
     against: Annotated[
-        str, typer.Option(help="trainer (transformers with peft), timm, or both with a comma")
-    ] = "trainer,timm",
+        str | None, typer.Option(help="trainer (transformers with peft), timm, or both with a comma, as if not given")
+    ] = None,
     only: Annotated[str | None, typer.Option(help="works with commas, such as text,images; all if not given")] = None,
+    means: Annotated[
+        bool, typer.Option("--means", help="instead: Graft by itself, with none, each and all of its means of speed")
+    ] = False,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="instead: whole commands by wall clock, against their goals")
+    ] = False,
     quick: Annotated[
         bool, typer.Option("--quick", help="a few hundred rows, one epoch, one turn: minutes, and no proof")
     ] = False,
@@ -23,7 +29,9 @@ def bench(
     to: Annotated[Path | None, typer.Option(help="a new folder for the files; one in GRAFT_HOME if not given")] = None,
     readme: Annotated[
         Path | None,
-        typer.Option(help="a file whose table, between `<!-- bench -->` and `<!-- /bench -->`, is replaced"),
+        typer.Option(
+            help="a file whose table, between `<!-- bench -->` and `<!-- /bench -->` (`means`, `whole`), is replaced"
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -35,11 +43,28 @@ def bench(
     goal, both scores on the same test rows with the paired interval of their difference, peak memory, and for LoRA on
     text the share of the machine's own matrix product. GRAFT_DATA must have glue and imagenet10.
 
-    It writes bench.csv (every side of every turn, at once: Ctrl-C loses nothing), bench.md, bench.png, machine.json.
-    Let nothing else run meanwhile: the figures are of the machine as it is.
-    """
-    from tasks.bench.works import asked
+    With `--means` or `--whole` there is another table, of Graft by itself. What GRAFT_MEANS names, each alone: rows a
+    second, how many times as fast as with none, peak memory. Or whole commands: `graft compare` by the same runs as
+    single commands (at most 0.5), what `graft finetune` takes beyond its bare loop (12 s + 2 %), its seconds to a
+    first step (10), `graft --help` (0.8 s).
 
+    It writes bench.csv (every side of every turn, at once: Ctrl-C loses nothing), bench.md, bench.png, machine.json;
+    means.csv and means.md, or whole.csv and whole.md. Let nothing else run meanwhile: the figures are of the machine as
+    it is.
+    """
+    from tasks.bench.works import asked, kind_of
+
+    kind = kind_of({"--means": means, "--whole": whole}, {"--against": against, "--only": only})
+    if kind == "--means":
+        from flows.means import main as of_means
+        from tasks.bench import gains
+
+        raise SystemExit(of_means(gains.asked(repeats, quick), to, readme, json))
+    if kind == "--whole":
+        from flows.whole import main as of_whole
+        from tasks.bench import whole as wholes
+
+        raise SystemExit(of_whole(wholes.asked(repeats, quick), to, readme, json))
     wanted = asked(against, repeats, quick, only)
     from flows import bench as measuring
 

@@ -97,5 +97,6 @@ def test_a_readme_that_is_not_there_is_told(tmp_path: Path) -> None:
         check_readme(tmp_path / "README.md", "bench")
 
 
-def test_our_own_readme_has_the_place() -> None:
-    check_readme(ROOT / "README.md", "bench")
+@pytest.mark.parametrize("name", ["bench", "means", "whole"])
+def test_our_own_readme_has_the_place(name: str) -> None:
+    check_readme(ROOT / "README.md", name)
