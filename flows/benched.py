@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -52,13 +53,9 @@ def show(screen: Console, bench: Measured, lines: list[Line], machine: Described
     if not screen.is_terminal:  # a file is as wide as its lines
         screen.width = max(screen.width, WIDE)
     if lines:
-        shown = Table(box=None, header_style="dim", padding=(0, 1, 0, 0))
-        rows = [cells(one, bench.asked.quick) for one in lines]
-        for name in rows[0]:
-            shown.add_column(name, justify="left" if name == "work" else "right", overflow="fold")
-        for row, one in zip(rows, lines, strict=True):
-            shown.add_row(*map(escape, row.values()), style="" if one.reached else "yellow")
-        screen.print(shown)
+        screen.print(
+            tabled([cells(one, bench.asked.quick) for one in lines], ["" if one.reached else "yellow" for one in lines])
+        )
     for told in (*bench.tried, *page.in_bf16(lines), page.how(bench.asked), page.on(machine)):
         screen.print(told, style="dim", markup=False, highlight=False)
     if bench.asked.quick:
@@ -66,3 +63,13 @@ def show(screen: Console, bench: Measured, lines: list[Line], machine: Described
     for name, why in bench.failed.items():
         screen.print(f"[red]failed[/] {escape(f'{name}: {why}')}", highlight=False)
     screen.print(f"Table, picture, every turn and the machine: {place}", markup=False, highlight=False, soft_wrap=True)
+
+
+def tabled(rows: Sequence[Mapping[str, str]], styles: Sequence[str]) -> Table:
+    """Rows of cells in their styles; the first column stands left."""
+    shown = Table(box=None, header_style="dim", padding=(0, 1, 0, 0))
+    for place, name in enumerate(rows[0]):
+        shown.add_column(name, justify="right" if place else "left", overflow="fold")
+    for row, style in zip(rows, styles, strict=True):
+        shown.add_row(*map(escape, row.values()), style=style)
+    return shown
