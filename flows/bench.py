@@ -1,17 +1,16 @@
 """`graft bench`: both sides of every work in turn, a table, a picture, and what was measured as it was measured."""
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flows.benched import finished
-from flows.underway import Underway, sitting
+from flows.sitting import STOPPED, measured, noting, opened
+from flows.underway import Underway
 from tasks.bench import own, turns
-from tasks.bench.machine import Described
 from tasks.bench.orders import Order, Taken
-from tasks.bench.table import Scores, append, check_same_answers, check_same_rows, graded, scored
+from tasks.bench.table import Scores, append, check_same_answers, check_same_rows, columns, graded, scored
 from tasks.bench.turns import OURS, Raw, Side, SideFailed
 from tasks.bench.works import Asked, Work
 from tasks.prepare import prepare, rows_of
@@ -34,7 +33,7 @@ class Bench(Underway):
     def run(self) -> None:
         """Prepare all rows, then measure one work after another; what fails is noted, and the others go on."""
         for work in self.asked.works:
-            with self.noting(work.name):
+            with noting(self.failed, work.name):
                 self.ready[work.name] = self._prepared(work)
                 trials = () if self.asked.quick else turns.trials(work)
                 self.todo += [(work.name, f"trial of {name}") for name, _ in trials]
@@ -42,7 +41,7 @@ class Bench(Underway):
         with bar("bench", len(self.todo)) as shown:
             for work in self.asked.works:
                 if work.name in self.ready:
-                    with self.noting(work.name):
+                    with noting(self.failed, work.name):
                         self._measured(work, shown)
                     shown.advance(steps=self.drop(work.name))
 
@@ -143,7 +142,7 @@ class Bench(Underway):
 
     def _note(self, raw: Raw) -> None:
         self.raws.append(raw)
-        append(self.csv, raw)
+        append(self.csv, columns(raw))
 
 
 def main(asked: Asked, to: Path | None, readme: Path | None, as_json: bool) -> int:
@@ -152,8 +151,7 @@ def main(asked: Asked, to: Path | None, readme: Path | None, as_json: bool) -> i
     Raises:
         GraftError: the folder is not empty, or the README has no place for the table.
     """
-
-    def finish(bench: Bench, machine: Described, place: Path) -> int:
-        return finished(bench, machine, place, readme, as_json)
-
-    return sitting("bench", partial(Bench, asked), finish, to, readme)
+    place = opened(to, readme, "bench")
+    csv = place / "bench.csv"
+    bench, machine = measured(place, csv, lambda folder: Bench(asked, csv, folder))
+    return finished(bench, machine, place, readme, as_json) if machine else STOPPED

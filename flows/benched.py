@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -18,7 +19,6 @@ from tasks.bench.works import Asked
 from tasks.files import write_file
 
 WIDE = 190  # characters of a line in a file
-WORDS = {"work", "means", "command"}  # columns that hold no figures
 
 
 class Measured(Protocol):
@@ -56,19 +56,34 @@ def leave(told: Told, machine: Described, place: Path, readme: Path | None, as_j
 
 def show(screen: Console, told: Told, machine: Described, place: Path) -> None:
     """The table, what failed, and where all of it lies."""
-    if not screen.is_terminal:  # a file is as wide as its lines
-        screen.width = max(screen.width, WIDE)
+    widen(screen)
     if told.rows:
-        shown = Table(box=None, header_style="dim", padding=(0, 1, 0, 0))
-        for name in told.rows[0]:
-            shown.add_column(name, justify="left" if name in WORDS else "right", overflow="fold")
-        for row, good in zip(told.rows, told.good, strict=True):
-            shown.add_row(*map(escape, row.values()), style="" if good else "yellow")
-        screen.print(shown)
-    for words in (*told.notes, told.how, page.on(machine)):
-        screen.print(words, style="dim", markup=False, highlight=False)
-    if told.quick:
+        screen.print(tabled(told.rows, ["" if good else "yellow" for good in told.good]))
+    conclude(screen, (*told.notes, told.how, page.on(machine)), told.quick, told.failed)
+    screen.print(f"Table, every turn and the machine: {place}", markup=False, highlight=False, soft_wrap=True)
+
+
+def tabled(rows: Sequence[Mapping[str, str]], styles: Sequence[str]) -> Table:
+    """Rows of cells in their styles; the first column stands left."""
+    shown = Table(box=None, header_style="dim", padding=(0, 1, 0, 0))
+    for place, name in enumerate(rows[0]):
+        shown.add_column(name, justify="right" if place else "left", overflow="fold")
+    for row, style in zip(rows, styles, strict=True):
+        shown.add_row(*map(escape, row.values()), style=style)
+    return shown
+
+
+def widen(screen: Console) -> None:
+    """Let a file be as wide as its lines."""
+    if not screen.is_terminal:
+        screen.width = max(screen.width, WIDE)
+
+
+def conclude(screen: Console, notes: Sequence[str], quick: bool, failed: Mapping[str, str]) -> None:
+    """How the figures came about, and what failed."""
+    for told in notes:
+        screen.print(told, style="dim", markup=False, highlight=False)
+    if quick:
         screen.print(page.NO_PROOF, style="yellow", markup=False, highlight=False)
-    for name, why in told.failed.items():
+    for name, why in failed.items():
         screen.print(f"[red]failed[/] {escape(f'{name}: {why}')}", highlight=False)
-    screen.print(f"All figures, the table and the machine: {place}", markup=False, highlight=False, soft_wrap=True)

@@ -1,15 +1,14 @@
 """`graft bench --means`: Graft's own training with no mean of speed, with each alone and with all, in turn."""
 
-from functools import partial
 from pathlib import Path
 
 from flows.benched import leave
-from flows.underway import Underway, sitting
+from flows.sitting import STOPPED, measured, noting, opened
+from flows.underway import Underway
 from tasks.bench import turns
 from tasks.bench.gains import Asked, Tried, settings, told_of
-from tasks.bench.machine import Described
 from tasks.bench.orders import Order
-from tasks.bench.table import append, graded
+from tasks.bench.table import append, columns, graded
 from tasks.bench.turns import OURS, Raw, SideFailed
 from tasks.prepare import prepare, rows_of
 from tasks.recipe import Recipe
@@ -29,7 +28,7 @@ class Means(Underway):
     def run(self) -> None:
         """Prepare all rows, then every training in its turns; a setting that fails is left out from there on."""
         for work in self.asked.works:
-            with self.noting(work.name):
+            with noting(self.failed, work.name):
                 self.ready[work.name] = self._prepared(work)
                 self.todo += [(work.name, means) for means in settings()] * self.asked.repeats
         with bar("means", len(self.todo)) as shown:
@@ -45,7 +44,7 @@ class Means(Underway):
     def _turn(self, work: Tried, turn: int, shown: Bar) -> None:
         for means in settings():
             if (name := f"{work.name}, {means}") not in self.failed:
-                with self.noting(name):
+                with noting(self.failed, name):
                     self._side(work, turn, means, shown)
                 if name in self.failed:
                     shown.advance(steps=self.drop(work.name, means))
@@ -70,7 +69,7 @@ class Means(Underway):
 
     def _note(self, raw: Raw) -> None:
         self.raws.append(raw)
-        append(self.csv, raw)
+        append(self.csv, columns(raw))
 
 
 def main(asked: Asked, to: Path | None, readme: Path | None, as_json: bool) -> int:
@@ -79,8 +78,8 @@ def main(asked: Asked, to: Path | None, readme: Path | None, as_json: bool) -> i
     Raises:
         GraftError: the folder is not empty, or the README has no place for the table.
     """
-
-    def finish(means: Means, machine: Described, place: Path) -> int:
-        return leave(told_of(asked, means.raws, means.failed), machine, place, readme, as_json)
-
-    return sitting("means", partial(Means, asked), finish, to, readme)
+    place = opened(to, readme, "means")
+    csv = place / "means.csv"
+    means, machine = measured(place, csv, lambda folder: Means(asked, csv, folder))
+    told = told_of(asked, means.raws, means.failed)
+    return leave(told, machine, place, readme, as_json) if machine else STOPPED

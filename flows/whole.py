@@ -4,19 +4,18 @@ import json
 import shlex
 import shutil
 import time
-from functools import partial
 from pathlib import Path
 
 from flows.benched import leave
-from flows.underway import Underway, sitting, tracked
+from flows.sitting import STOPPED, measured, noting, opened, tracked
+from flows.underway import Underway
 from tasks import suites
 from tasks.bench import turns
 from tasks.bench.goals import told_of
-from tasks.bench.machine import Described
 from tasks.bench.orders import Order
-from tasks.bench.table import add_row
+from tasks.bench.table import append
 from tasks.bench.turns import OURS, STDOUT, SideFailed
-from tasks.bench.whole import COLUMNS, FINETUNE, Asked, Step, Timed, Work
+from tasks.bench.whole import FINETUNE, Asked, Step, Timed, Work
 from tasks.prepare import prepare
 from tasks.screen import Bar, bar
 
@@ -35,13 +34,13 @@ class Whole(Underway):
     def run(self) -> None:
         """Look at all works, then measure one after another; what fails is noted, and the others go on."""
         for work in self.asked.works:
-            with self.noting(work.name):
+            with noting(self.failed, work.name):
                 self.steps[work.name] = work.steps()
                 sides = [*work.before(), *self.steps[work.name] * self.asked.repeats]
                 self.todo += [(work.name, step.side) for step in sides]
         with bar("whole", len(self.todo)) as shown:
             for work in (work for work in self.asked.works if work.name in self.steps):
-                with self.noting(work.name):
+                with noting(self.failed, work.name):
                     self._measured(work, shown)
                 shown.advance(steps=self.drop(work.name))
 
@@ -92,7 +91,7 @@ class Whole(Underway):
 
     def _note(self, raw: Timed) -> None:
         self.raws.append(raw)
-        add_row(self.csv, COLUMNS, raw.row())
+        append(self.csv, raw.columns())
 
 
 def main(asked: Asked, to: Path | None, readme: Path | None, as_json: bool) -> int:
@@ -101,8 +100,8 @@ def main(asked: Asked, to: Path | None, readme: Path | None, as_json: bool) -> i
     Raises:
         GraftError: the folder is not empty, or the README has no place for the table.
     """
-
-    def finish(whole: Whole, machine: Described, place: Path) -> int:
-        return leave(told_of(asked, whole.raws, whole.failed), machine, place, readme, as_json)
-
-    return sitting("whole", partial(Whole, asked), finish, to, readme)
+    place = opened(to, readme, "whole")
+    csv = place / "whole.csv"
+    whole, machine = measured(place, csv, lambda folder: Whole(asked, csv, folder))
+    told = told_of(asked, whole.raws, whole.failed)
+    return leave(told, machine, place, readme, as_json) if machine else STOPPED

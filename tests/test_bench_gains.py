@@ -10,7 +10,7 @@ import pytest
 from made import Graft
 from test_bench_table import taken
 
-from flows import underway
+from flows import sitting
 from tasks.bench import gains, turns
 from tasks.bench.gains import TRIED, Gain, Tried, asked, cells, settings
 from tasks.bench.machine import described
@@ -54,8 +54,8 @@ def sides(home: Path, monkeypatch: pytest.MonkeyPatch) -> Sides:
     monkeypatch.setattr(gains, "TRIED", (ONE,))
     monkeypatch.setattr(turns, "run", found)
     monkeypatch.setattr(turns, "ready", lambda: None)
-    monkeypatch.setattr(underway, "described", lambda: described(0.001))
-    monkeypatch.setattr(underway, "again", lambda machine: machine)
+    monkeypatch.setattr(sitting, "described", lambda: described(0.001))
+    monkeypatch.setattr(sitting, "again", lambda machine: machine)
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from made import Graft
 
-from flows import underway
+from flows import sitting
 from tasks.bench import turns, whole
 from tasks.bench.goals import GOALS, Line, cells, lines
 from tasks.bench.machine import described
@@ -47,8 +47,8 @@ def rows(folder: Path) -> list[dict[str, str]]:
 def quiet(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine is not timed for long, and MLflow's database is made by nobody."""
     monkeypatch.setattr(turns, "ready", lambda: None)
-    monkeypatch.setattr(underway, "described", lambda: described(0.001))
-    monkeypatch.setattr(underway, "again", lambda machine: machine)
+    monkeypatch.setattr(sitting, "described", lambda: described(0.001))
+    monkeypatch.setattr(sitting, "again", lambda machine: machine)
 
 
 @pytest.mark.parametrize("work", [work for work in WORKS if work.kind == "compare"], ids=lambda work: work.name)

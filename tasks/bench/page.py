@@ -57,13 +57,14 @@ def told_of(asked: Asked, lines: Sequence[Line], failed: Mapping[str, str], trie
 def markdown(told: Told, machine: Described) -> str:
     """Table, what each work is, notes, what failed, and the machine."""
     parts = [f"**{NO_PROOF}**"] if told.quick else []
-    parts.append(_table(told.rows) if told.rows else "Nothing was measured.")
+    parts.append(tabled(told.rows) if told.rows else "Nothing was measured.")
     notes = [*told.notes, *(f"failed: {name}: {why}" for name, why in told.failed.items())]
     parts += ["\n".join(f"- {line}" for line in lines) for lines in (told.about, notes) if lines]
     return "\n\n".join([*parts, told.how, on(machine)]) + "\n"
 
 
-def _table(rows: Sequence[Mapping[str, str]]) -> str:
+def tabled(rows: Sequence[Mapping[str, str]]) -> str:
+    """Rows of cells as a table; the first row's names are the header."""
     lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

@@ -147,12 +147,8 @@ def check_same_answers(work: Work, ours: NDArray[np.float32], theirs: NDArray[np
         )
 
 
-def append(file: Path, raw: Raw) -> None:
-    """Add one side of one turn to the CSV at once, so that whatever ends the benchmark leaves it.
-
-    Raises:
-        GraftError: the disk is full or the place not writable.
-    """
+def columns(raw: Raw) -> dict[str, object]:
+    """A raw line by the columns of the CSV."""
     taken = raw.taken
     cells = (
         (round(taken.rate, 3), round(taken.seconds, 4), round(taken.ready, 2), round(raw.wall, 2), taken.rows,
@@ -160,18 +156,21 @@ def append(file: Path, raw: Raw) -> None:
         if taken
         else ("", "", "", round(raw.wall, 2), *[""] * 8)
     )  # fmt: skip
-    add_row(file, COLUMNS, (raw.work, raw.turn, raw.side, raw.settings, *cells, raw.failed))
+    return dict(zip(COLUMNS, (raw.work, raw.turn, raw.side, raw.settings, *cells, raw.failed), strict=True))
 
 
-def add_row(file: Path, columns: Sequence[str], row: Sequence[object]) -> None:
-    """Add a row to a CSV, which begins with its columns' names.
+def append(file: Path, told: Mapping[str, object]) -> None:
+    """Add a line, given by its columns, to a CSV at once, so that whatever ends the benchmark leaves it.
 
     Raises:
         GraftError: the disk is full or the place not writable.
     """
     try:
         with file.open("a", encoding="utf-8", newline="") as opened:
-            csv.writer(opened, lineterminator="\n").writerows([row] if opened.tell() else [columns, row])
+            table = csv.DictWriter(opened, list(told), lineterminator="\n")
+            if opened.tell() == 0:
+                table.writeheader()
+            table.writerow(told)
     except OSError as error:
         raise disk_error(file, error) from error
 

@@ -10,9 +10,6 @@ from tasks.frozen import Frozen
 from tasks.recipe import Recipe
 
 HELP, FINETUNE, COMPARE, LOOP = "graft --help", "graft finetune", "graft compare", "the bare loop"  # sides
-COLUMNS = (
-    "work", "turn", "side", "command", "wall_seconds", "training_seconds", "first_step_seconds", "failed",
-)  # fmt: skip
 Kind = Literal["help", "finetune", "compare"]
 
 
@@ -123,10 +120,12 @@ class Timed(Frozen):
     first: float | None = None
     failed: str = ""
 
-    def row(self) -> tuple[object, ...]:
-        """The cells of the CSV."""
-        seconds = [None if told is None else round(told, 3) for told in (self.wall, self.training, self.first)]
-        return (self.work, self.turn, self.side, self.command, *seconds, self.failed)
+    def columns(self) -> dict[str, object]:
+        """A line of the CSV."""
+        told = {"wall_seconds": self.wall, "training_seconds": self.training, "first_step_seconds": self.first}
+        seconds = {name: None if own is None else round(own, 3) for name, own in told.items()}
+        named = {"work": self.work, "turn": self.turn, "side": self.side, "command": self.command}
+        return {**named, **seconds, "failed": self.failed}
 
 
 def asked(repeats: int | None, quick: bool) -> Asked:
