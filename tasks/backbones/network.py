@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -84,6 +85,12 @@ def adaptable(module: nn.Module) -> bool:
 def transposed(module: nn.Module) -> bool:
     """Whether it is GPT-2's linear map, whose weight is [in, out]; transformers calls it Conv1D."""
     return type(module).__name__ == "Conv1D"
+
+
+@cache
+def mixed(first: type, kind: type[nn.Module]) -> type[nn.Module]:
+    """A module's class with methods of another before its own."""
+    return type(f"{first.__name__}{kind.__name__}", (first, kind), {})
 
 
 def by_block(module: nn.Module, blocks: Sequence[Sequence[str]], head: Sequence[str]) -> tuple[tuple[str, ...], ...]:

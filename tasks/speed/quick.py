@@ -7,6 +7,7 @@ from torch import nn
 
 from tasks.backbones import first_token
 from tasks.backbones.network import Network, Rows, logits_of
+from tasks.speed import channels_last, folded
 from tasks.speed.means import wanted
 
 ROWS = 8  # on which the means' answers are held against the plain ones
@@ -23,7 +24,12 @@ def _lora_linear(module: nn.Module) -> Swaps:
     return lora_linear.swaps(module)
 
 
-SWAPS: dict[str, Callable[[nn.Module], Swaps]] = {"first_token": first_token.swaps, "lora_linear": _lora_linear}
+SWAPS: dict[str, Callable[[Network, Rows], Swaps]] = {
+    "first_token": lambda network, _: first_token.swaps(network.module),
+    "channels_last": lambda network, _: channels_last.swaps(network.module),
+    "lora_linear": lambda network, _: _lora_linear(network.module),
+    "folded": folded.swaps,
+}
 
 
 def quicken(network: Network, rows: Rows) -> Swaps:
@@ -42,7 +48,7 @@ def quicken(network: Network, rows: Rows) -> Swaps:
     done: dict[nn.Module, type[nn.Module]] = {}
     before = None
     for mean in wanted():
-        swaps = SWAPS[mean](network.module) if mean in SWAPS else {}
+        swaps = SWAPS[mean](network, few) if mean in SWAPS else {}
         if swaps and before is None:
             before = logits_of(network, few)
         plain = _swap(swaps)
