@@ -14,7 +14,7 @@ from tasks.backbones.network import Network, Rows, logits_of
 from tasks.compose import check
 from tasks.methods import BitFit, Full, LinearProbe, Lora, MethodSpec, Scratch
 from tasks.speed import channels_last, folded, heap, lora_linear
-from tasks.speed.quick import quicken, slow_down
+from tasks.speed.quick import answering, quicken, slow_down
 
 pytest_plugins = ["small"]
 
@@ -228,6 +228,24 @@ def test_the_means_for_pictures_leave_a_text_network_alone(bench: Bench) -> None
     found: Network = check(Backbone, bench.backbone("encoder"), "test").load(TARGET, rows)
     assert not channels_last.swaps(found.module)
     assert not folded.swaps(found, rows)
+
+
+@pytest.mark.parametrize("method", METHODS[:4], ids=lambda method: f"{method.kind} {getattr(method, 'layers', '')}")
+def test_answered_quickly_the_logits_are_those_of_the_plain_path_and_nothing_stays(
+    bench: Bench, method: MethodSpec
+) -> None:
+    found, rows = adapted(bench, "cnn", method)
+    kinds = [type(module) for module in found.module.modules()]
+    before = {key: tensor.clone() for key, tensor in found.module.state_dict().items()}
+    plain = logits_of(found, rows)
+    with answering(found, rows):
+        quick = logits_of(found, rows)
+        if isinstance(method, Lora):
+            assert sum("Empty" in type(norm).__name__ for norm in norms(found)) == len(norms(found))
+    assert close(quick, plain, float(plain.abs().max()))
+    assert [type(module) for module in found.module.modules()] == kinds
+    assert not differing(found.module.state_dict(), before, before)
+    assert torch.equal(logits_of(found, rows), plain)
 
 
 def test_to_keep_the_heap_changes_no_result(bench: Bench) -> None:
