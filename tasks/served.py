@@ -1,6 +1,8 @@
 """What MLflow runs to serve a registered model: it is copied beside the weights, and nothing is pickled."""
 
+from contextlib import nullcontext
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import mlflow
@@ -13,6 +15,9 @@ from tasks.frozen import GraftError
 from tasks.objective import confidence, probabilities, said
 from tasks.pictures import picture_of
 from tasks.rows import inputs_of
+from tasks.speed.quick import answering
+
+MANY = 256  # rows from which on it pays to make the network quicker first
 
 
 class Served(PythonModel):  # type: ignore[misc]
@@ -24,6 +29,7 @@ class Served(PythonModel):  # type: ignore[misc]
     def load_context(self, context: Any) -> None:
         """Load the weights once."""
         self.model = saved.load(Path(context.artifacts["model"]))
+        self.lock = Lock()  # a server's threads ask the same network
 
     def logits(self, table: pd.DataFrame) -> Any:
         """[N, K] logits of a table's rows.
@@ -38,7 +44,9 @@ class Served(PythonModel):  # type: ignore[misc]
                 raise GraftError(f"The column {name!r} has an empty cell. Fill it or leave the row out.")
         if "image" in self.model.recipe.dataset.inputs:
             table = table.assign(image=[picture_of(cell) for cell in table["image"]])
-        return logits_of(self.model.network, inputs_of(table))
+        rows = inputs_of(table)
+        with self.lock, answering(self.model.network, rows) if len(table) >= MANY else nullcontext():
+            return logits_of(self.model.network, rows)
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
         """`label`, `confidence` and `probabilities` (in the labels' order) of every row; `score` for a number.

@@ -28,6 +28,7 @@ from tasks.prepare import inputs_of, rows_of
 from tasks.recipe import Recipe
 from tasks.results import Checkpoint, Covered, Prepared, Target
 from tasks.screen import Bar, bar, say
+from tasks.speed import heap
 from tasks.speed.behind import spared
 from tasks.speed.quick import quicken, slow_down
 from tasks.steps import step
@@ -89,6 +90,7 @@ class Training:
         labels = torch.tensor(self.rows.labels)
         self.objective = Objective(self.target, labels, recipe.schedule.class_weights == "auto")
         self._place()
+        heap.keep(self.network.module)
         self.quickened = quicken(self.network, inputs_of(self.rows))
         self.run_on, self.judged = self.network, self.scored
         torch.manual_seed(recipe.seed)

@@ -21,7 +21,7 @@ from tasks.planning import forecast
 from tasks.planning.blocks import HEAD, Block, blocks, still
 from tasks.planning.forecast import Plan, disk, few, rest_of_scoring
 from tasks.planning.front import Front
-from tasks.planning.pace import fit, in_order, sizes_of, telling
+from tasks.planning.pace import Pace, fit, in_order, sizes_of, telling
 from tasks.planning.rehearsal import Rehearsed, rehearse
 from tasks.prepare import rows_of
 from tasks.recipe import Recipe
@@ -268,12 +268,14 @@ def test_pictures_are_scored_a_few_at_first_and_the_rest_is_reckoned(
     data, work, _ = bench.start(training.recipe)
     trained, cut = training.finish(), few(data, work / "few")
     card = evaluate(trained.folder, cut, training.recipe.dataset, work / "results")
-    rest = rest_of_scoring(training.recipe, data, cut, trained.folder, found.forward)
+    pace = Pace(batch=1000.0, unit=100.0, timed=3)  # beside it a score's interval takes no time
+    rest = rest_of_scoring(training.recipe, data, cut, trained.folder, pace)
     lies = disk(data, work, work / "results")
 
     assert card.rows == 3
-    assert rest >= found.forward.seconds(np.array([data.rows["test"]])) - found.forward.seconds(np.array([3])) > 0
-    assert rest_of_scoring(training.recipe, data, data, trained.folder, found.forward) == 0
+    assert rest == pytest.approx(100 * (data.rows["test"] - 3), abs=50)
+    assert found.forward.timed
+    assert rest_of_scoring(training.recipe, data, data, trained.folder, pace) == 0
     assert lies.tokens == 0 < lies.rows
     assert lies.checkpoints > lies.model > 0
     assert lies.needed == lies.checkpoints + lies.model + lies.registered

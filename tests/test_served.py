@@ -7,6 +7,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tasks import runtime
 from tasks.frozen import GraftError
 from tasks.objective import probabilities
 from tasks.prepare import inputs_of, rows_of
+from tasks.served import MANY
 from tasks.verify import load
 
 pytest_plugins = ["made"]
@@ -77,9 +79,21 @@ def _plain(answer: Any) -> Any:
     return answer if isinstance(answer, str) else list(answer)
 
 
-@pytest.mark.parametrize("count", [1, 64])
-def test_one_row_and_64_are_answered_as_recorded(made: Made, count: int) -> None:
+@pytest.mark.parametrize("count", [1, 64, MANY])
+def test_one_row_64_and_so_many_that_the_network_is_made_quicker_are_answered_as_recorded(
+    made: Made, count: int
+) -> None:
     check(made, _model(made).predict(rows(made, count)), count)
+
+
+def test_threads_that_ask_for_few_and_many_rows_at_once_are_answered_as_recorded(tickets: Made, at_home: Path) -> None:
+    model = _model(tickets)
+    counts = [1, MANY, 8, MANY, 2, MANY, 1, 3]
+    with ThreadPoolExecutor(4) as pool:
+        for count, answers in zip(
+            counts, pool.map(lambda count: model.predict(rows(tickets, count)), counts), strict=True
+        ):
+            check(tickets, answers, count)
 
 
 @pytest.mark.parametrize("count", [1, 64])

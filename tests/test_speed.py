@@ -16,7 +16,7 @@ from tasks.frozen import GraftError
 from tasks.methods import Lora
 from tasks.speed import lora_linear
 from tasks.speed.means import MEANS, wanted
-from tasks.speed.quick import SWAPS, quicken, slow_down
+from tasks.speed.quick import ANSWERING, answering, quicken, slow_down
 
 pytest_plugins = ["small"]
 
@@ -56,7 +56,7 @@ def _seeded() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("mean", [*SWAPS, "all"])
+@pytest.mark.parametrize("mean", ["first_token", "lora_linear", "all"])
 @pytest.mark.parametrize("options", [{}, {"layers": 1}, {"rslora": True, "alpha": 3.0}, {"adapted": False}], ids=str)
 def test_logits_and_gradients_are_those_of_the_plain_path(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, mean: str, options: dict[str, Any]
@@ -174,9 +174,59 @@ def test_trained_the_plain_way_the_weights_are_the_same_but_for_rounding(
 
 def test_an_unknown_mean_is_named_and_the_valid_ones_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRAFT_MEANS", "first_token,warp")
-    with pytest.raises(GraftError, match="'warp'.*all, none.*first_token, lora_linear"):
+    with pytest.raises(GraftError, match="'warp'.*all, none.*kept_heap, first_token"):
         wanted()
     monkeypatch.setenv("GRAFT_MEANS", "none")
     assert wanted() == ()
     monkeypatch.delenv("GRAFT_MEANS")
     assert wanted() == MEANS
+
+
+# While many rows are answered.
+
+
+@pytest.mark.parametrize("options", [{}, {"layers": 1}, {"rslora": True, "alpha": 3.0}, {"dropout": 0.5}], ids=str)
+@pytest.mark.parametrize("name", ["encoder", "gpt2", "llama"])
+def test_answered_quickly_the_logits_are_those_of_the_plain_path_and_nothing_stays(
+    bench: Bench, name: str, options: dict[str, Any]
+) -> None:
+    found = network(bench, name, **options)
+    kinds = [type(module) for module in found.module.modules()]
+    before = {key: tensor.clone() for key, tensor in found.module.state_dict().items()}
+    plain = logits_of(found, TEXTS)
+    with answering(found, TEXTS):
+        assert [type(module) for module in found.module.modules()] != kinds
+        quick = logits_of(found, TEXTS)
+    assert close(quick, plain)
+    assert [type(module) for module in found.module.modules()] == kinds
+    assert not differing(found.module.state_dict(), before, before)
+    assert torch.equal(logits_of(found, TEXTS), plain)
+
+
+def test_while_rows_are_answered_no_adapter_runs(bench: Bench) -> None:
+    found = network(bench, "encoder")
+    ran: list[str] = []
+    for name, module in found.module.named_modules():
+        if name.endswith(("lora_A.default", "lora_B.default")):
+            module.register_forward_hook(lambda _, __, ___, name=name: ran.append(name))
+    with answering(found, TEXTS):
+        ran.clear()
+        logits_of(found, TEXTS)
+        assert not ran
+    logits_of(found, TEXTS)
+    assert ran
+
+
+@pytest.mark.parametrize("options", [{"dora": True}, {"adapted": False}], ids=str)
+def test_an_adapter_that_is_more_than_a_sum_answers_for_itself(bench: Bench, options: dict[str, Any]) -> None:
+    found = network(bench, "encoder", **options)
+    swapped = quicken(found, TEXTS, {"merged": ANSWERING["merged"]})
+    assert not swapped
+
+
+def test_a_failure_while_rows_are_answered_leaves_the_network_plain(bench: Bench) -> None:
+    found = network(bench, "encoder")
+    kinds = [type(module) for module in found.module.modules()]
+    with pytest.raises(KeyError), answering(found, TEXTS):
+        raise KeyError
+    assert [type(module) for module in found.module.modules()] == kinds

@@ -3,10 +3,11 @@
 Keys and values still come from every token; queries, the attention's output and the feed-forward half do not.
 """
 
-from functools import cache
 from typing import Any
 
 from torch import Tensor, nn
+
+from tasks.backbones.network import mixed
 
 
 class FirstToken:
@@ -41,7 +42,7 @@ def swaps(module: nn.Module) -> dict[nn.Module, type[nn.Module]]:
     """
     found = [child for child in module.modules() if _bert_like(child)]
     kind: Any = type(found[-1]) if found else None
-    return {found[-1]: _over(kind)} if found else {}
+    return {found[-1]: mixed(FirstToken, kind)} if found else {}
 
 
 def _bert_like(module: Any) -> bool:
@@ -50,8 +51,3 @@ def _bert_like(module: Any) -> bool:
     if inner is None or not hasattr(module, "output") or not all(hasattr(inner, part) for part in parts):
         return False
     return not inner.is_causal and inner.config._attn_implementation == "sdpa"
-
-
-@cache
-def _over(kind: Any) -> type[nn.Module]:
-    return type(f"FirstToken{kind.__name__}", (FirstToken, kind), {})

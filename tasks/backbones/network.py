@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -53,6 +54,11 @@ class Network(ABC):
         """
         return rows
 
+    @property
+    def at_once(self) -> int:
+        """Rows in a batch that is answered without gradients."""
+        return 64
+
     def beside(self, rows: Rows, features: Tensor) -> Batch:
         """What `logits` must be given beside the features [B, ...] that its first layers would give for the rows."""
         return self.encode(rows)
@@ -86,6 +92,12 @@ def transposed(module: nn.Module) -> bool:
     return type(module).__name__ == "Conv1D"
 
 
+@cache
+def mixed(first: type, kind: type[nn.Module]) -> type[nn.Module]:
+    """A module's class with methods of another before its own."""
+    return type(f"{first.__name__}{kind.__name__}", (first, kind), {})
+
+
 def by_block(module: nn.Module, blocks: Sequence[Sequence[str]], head: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     """Adaptable modules grouped by block; a block is given by its modules' names, in order from the input.
 
@@ -107,11 +119,15 @@ def _within(name: str, tops: Sequence[str]) -> bool:
 
 
 @torch.inference_mode()
-def logits_of(network: Network, rows: Rows, batch_size: int = 64, done: Callable[[int], None] | None = None) -> Tensor:
+def logits_of(
+    network: Network, rows: Rows, batch_size: int | None = None, done: Callable[[int], None] | None = None
+) -> Tensor:
     """[N, K] logits of all rows in their order, on CPU; `done` is told of every batch's rows.
 
-    Batches are made of rows of similar length, so that padding costs little.
+    Batches are made of rows of similar length, so that padding costs little; the network's own `at_once` is their
+    size if none is given.
     """
+    batch_size = batch_size or network.at_once
     network.module.eval()
     rows = network.ready(rows)
     order = np.argsort(network.lengths(rows), kind="stable").tolist()

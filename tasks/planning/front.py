@@ -11,7 +11,7 @@ from tasks.backbones.network import Batch, Network, Rows
 from tasks.batches import seeds_of, truth
 from tasks.planning.pace import fit, in_order, sizes_of
 from tasks.speed.behind import Behind, draws_kept, front
-from tasks.speed.features import BATCH, made
+from tasks.speed.features import made
 from tasks.train import Training
 
 Rowset = NDArray[np.int64]
@@ -65,4 +65,4 @@ class Front:
 
     def _all(self, rows: Rows) -> NDArray[np.int64]:
         lengths = self._whole.lengths(rows)
-        return sizes_of(lengths, in_order(lengths, BATCH))
+        return sizes_of(lengths, in_order(lengths, self._whole.at_once))

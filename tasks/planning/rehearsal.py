@@ -20,7 +20,6 @@ from tasks.tracking import BATCH
 from tasks.train import Training
 
 STEPS, SECONDS = 30, 4.0  # so many at most, or so long; never fewer than four
-INFERENCE = 64  # rows in a batch of `logits_of`
 
 
 class Rehearsed(Frozen):
@@ -134,7 +133,7 @@ def forwards(front: Front, rows: Rows) -> Pace:
     network = front.network
     network.module.eval()
     lengths = network.lengths(rows)
-    batches = in_order(lengths, INFERENCE)
+    batches = in_order(lengths, network.at_once)
     sizes = sizes_of(lengths, batches)
     device = next(network.module.parameters()).device
     took: list[float] = []
@@ -153,7 +152,7 @@ def forwards(front: Front, rows: Rows) -> Pace:
 def batches_of(network: Network, rows: Rows) -> Sizes:
     """The sizes of all batches that `logits_of` makes of rows."""
     lengths = network.lengths(rows)
-    return sizes_of(lengths, in_order(lengths, INFERENCE))
+    return sizes_of(lengths, in_order(lengths, network.at_once))
 
 
 def _checkpoints(training: Training, run_id: str, seconds: float) -> float:

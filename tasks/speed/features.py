@@ -18,7 +18,6 @@ from tasks.frozen import GraftError
 from tasks.screen import bar
 from tasks.speed.cut import Cut
 
-BATCH = 64  # rows that go through the front together
 SHARE = 0.5  # of the free disk that features may take
 NAME = "features"  # of their column
 
@@ -120,8 +119,8 @@ def _fill(
     lengths = network.lengths(rows)
     with bar("frozen layers", len(order) * len(seeds)) as shown:
         for draw, own in enumerate(seeds):
-            for start in range(0, len(order), BATCH):
-                chosen = order[start : start + BATCH]
+            for start in range(0, len(order), network.at_once):
+                chosen = order[start : start + network.at_once]
                 for row, values in made(network, cut, rows, chosen, own, lengths).items():
                     into.put(draw * len(order) + row, values)
                 shown.advance(steps=len(chosen))

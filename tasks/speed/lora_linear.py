@@ -1,41 +1,64 @@
 """A linear map with its LoRA adapter as one step of autograd: no sum, scaling or copy of its own in memory.
 
 PEFT's own forward adds the adapter's output to the layer's in a new tensor, and autograd adds their gradients again.
+A convolution of one pixel is a linear map of every pixel's channels.
 """
 
 from typing import Any
 
 import torch
-from peft.tuners.lora.layer import Linear
+from peft.tuners.lora.layer import Conv2d, Linear
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 
 class _Adapted(torch.autograd.Function):
-    """x [..., I] to x Wᵀ + b + s (x Aᵀ) Bᵀ [..., O]; W [O, I] and b [O] are frozen, A [R, I] and B [O, R] train."""
+    """x [..., I] to x Wᵀ + b + s (x Aᵀ) Bᵀ [..., O]; W [O, I] and b [O] are frozen, A [R, I] and B [O, R] train.
+
+    With `maps`, x is [B, I, H, W] and the result [B, O, H, W], a place's channels side by side in memory.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor, up: Tensor, scaling: float
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor, up: Tensor, scaling: float, maps: bool
     ) -> Tensor:
-        rows = x.reshape(-1, x.shape[-1])
+        rows = _rows(x, maps)
         low = rows @ down.t()
-        out = rows @ weight.t() if bias is None else torch.addmm(bias, rows, weight.t())
-        out.addmm_(low, up.t(), alpha=scaling)
+        out = _empty(x, len(weight), maps)
+        into = _rows(out, maps)
+        if bias is None:
+            torch.mm(rows, weight.t(), out=into)
+        else:
+            torch.addmm(bias, rows, weight.t(), out=into)
+        into.addmm_(low, up.t(), alpha=scaling)
         ctx.save_for_backward(rows, weight, down, up, low)
-        ctx.scaling, ctx.shape = scaling, x.shape
-        return out.view(*x.shape[:-1], -1)
+        ctx.scaling, ctx.maps = scaling, maps
+        return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         rows, weight, down, up, low = ctx.saved_tensors
-        grad = grad.reshape(-1, grad.shape[-1])
+        given, grad = grad, _rows(grad, ctx.maps)
         grad_low = (grad @ up).mul_(ctx.scaling)
         grad_x = None
         if ctx.needs_input_grad[0]:
-            grad_x = (grad @ weight).addmm_(grad_low, down).view(ctx.shape)
-        return grad_x, None, None, grad_low.t() @ rows, (grad.t() @ low).mul_(ctx.scaling), None
+            grad_x = _empty(given, rows.shape[1], ctx.maps)
+            torch.mm(grad, weight, out=_rows(grad_x, ctx.maps)).addmm_(grad_low, down)
+        return grad_x, None, None, grad_low.t() @ rows, (grad.t() @ low).mul_(ctx.scaling), None, None
+
+
+def _rows(x: Tensor, maps: bool) -> Tensor:
+    """[N, C] of [..., C] or, with `maps`, of [B, C, H, W]: the same memory if it lies in that order."""
+    return (x.permute(0, 2, 3, 1) if maps else x).reshape(-1, x.shape[1 if maps else -1])
+
+
+def _empty(like: Tensor, width: int, maps: bool) -> Tensor:
+    """Of the same shape with another number of channels."""
+    if not maps:
+        return like.new_empty(*like.shape[:-1], width)
+    shape = (len(like), width, *like.shape[2:])
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
 
 
 class LoraLinear(Linear):  # type: ignore[misc]
@@ -47,22 +70,68 @@ class LoraLinear(Linear):  # type: ignore[misc]
             return out
         (name,) = self.active_adapters
         base, down, up = self.base_layer, self.lora_A[name].weight, self.lora_B[name].weight
-        made: Tensor = _Adapted.apply(x, base.weight, base.bias, down, up, self.scaling[name])
+        made: Tensor = _Adapted.apply(x, base.weight, base.bias, down, up, self.scaling[name], False)
         return made
+
+
+class LoraPointwise(Conv2d):  # type: ignore[misc]
+    """PEFT's layer on a convolution of one pixel; whatever it can do beside a plain step, it does as before.
+
+    `times` [O] is what each channel of what it gives is multiplied by; None leaves it as it is.
+    """
+
+    times: Tensor | None = None
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if args or kwargs or self.merged or self.disable_adapters or torch.is_autocast_enabled(x.device.type):
+            return self.unfolded(super().forward(x, *args, **kwargs))
+        (name,) = self.active_adapters
+        down, up = self.lora_A[name].weight.flatten(1), self.lora_B[name].weight.flatten(1)
+        weight, bias = self.frozen()
+        up = up if self.times is None else up * self.times[:, None]
+        made: Tensor = _Adapted.apply(x, weight, bias, down, up, self.scaling[name], True)
+        return made
+
+    def frozen(self) -> tuple[Tensor, Tensor | None]:
+        """The map's weight [O, I] and bias."""
+        return self.base_layer.weight.flatten(1), self.base_layer.bias
+
+    def unfolded(self, out: Tensor) -> Tensor:
+        """What PEFT's own path gives, made what this class gives."""
+        return out
+
+    def taking(self, times: Tensor, plus: Tensor) -> type[nn.Module]:
+        """The class for this layer that does a batch norm's work too: each channel times [O], plus [O]."""
+        weight, bias = self.frozen()
+        folded = weight.detach() * times[:, None], plus if bias is None else plus + bias.detach() * times
+        content = {
+            "times": times,
+            "frozen": lambda _: folded,
+            "unfolded": lambda _, out: out * times[:, None, None] + plus[:, None, None],
+        }
+        return type(f"Folded{type(self).__name__}", (type(self),), content)
 
 
 def swaps(module: nn.Module) -> dict[nn.Module, type[nn.Module]]:
     """PEFT's linear maps that the one step fits: one plain adapter without dropout on a frozen linear map."""
-    return {child: LoraLinear for child in module.modules() if type(child) is Linear and _fits(child)}
+    kinds: dict[type[nn.Module], type[nn.Module]] = {Linear: LoraLinear, Conv2d: LoraPointwise}
+    return {child: kinds[type(child)] for child in module.modules() if type(child) in kinds and _fits(child)}
 
 
 def _fits(layer: Any) -> bool:
     base = layer.base_layer
     return (
-        type(base) is nn.Linear
+        (type(base) is nn.Linear or _pointwise(base))
         and not any(weight.requires_grad for weight in base.parameters())
         and len(layer.lora_A) == len(layer.active_adapters) == 1
         and not layer.lora_variant
         and not any(layer.lora_bias.values())
         and all(type(dropout) is nn.Identity for dropout in layer.lora_dropout.values())
     )
+
+
+def _pointwise(base: Any) -> bool:
+    if not isinstance(base, nn.Conv2d):
+        return False
+    alone = base.groups == 1 and {*base.kernel_size, *base.stride, *base.dilation} == {1}
+    return alone and base.padding in ((0, 0), 0)

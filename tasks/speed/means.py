@@ -4,8 +4,12 @@ from tasks import runtime
 from tasks.frozen import GraftError
 
 MEANS = (
+    "kept_heap",  # memory that was freed stays with the process, and need not be cleared by the system again
     "first_token",  # the last block of a BERT-like encoder for the first token alone
-    "lora_linear",  # a linear map with its adapter as one step
+    "channels_last",  # pictures in memory with a place's channels side by side
+    "lora_linear",  # a linear map, or a convolution of one pixel, with its adapter as one step
+    "folded",  # frozen batch norms are worked into the convolutions before them
+    "merged",  # adapters are worked into their layers while many rows are answered
     "frozen_front",  # what lies before the first weight that trains runs once for each row
 )
 
