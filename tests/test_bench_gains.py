@@ -98,7 +98,7 @@ def test_without_the_plain_path_there_is_no_ratio_but_all_else() -> None:
     assert one.times is None
     assert cells(one) == {
         "work": "one", "means": "all", "rows/s": "100.0", "times as fast as none": "not known", "peak MB": "0",
-        "score": "0.500",
+        "whole process, s": "2.0", "score": "0.500",
     }  # fmt: skip
     assert cells(Gain.model_validate(one.model_dump() | {"score": None}))["score"] == ""
 

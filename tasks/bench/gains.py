@@ -16,7 +16,8 @@ PLAIN, ALL = "none", "all"  # as `GRAFT_MEANS` calls them
 HOW = (
     "Graft's own training, each line a setting of GRAFT_MEANS, one after another, each in a fresh process, on the same "
     "rows. Rows a second of training alone; medians, with the lowest and highest turn; ratios are of one turn, to "
-    "none of the means. A mean that has nothing to do in a training gives 1 there. The score is that of the first "
+    "none of the means. A mean that has nothing to do in a training gives 1 there; what one gains while rows are "
+    "answered shows in the whole process alone, with imports, loading and validation. The score is that of the first "
     "turn; memory is the process's highest until the end of training."
 )
 
@@ -76,6 +77,7 @@ class Gain(Frozen):
         rate: rows a second.
         times: as many as with none of the means, turn by turn; None where that was not measured.
         peak: bytes.
+        process: seconds of all of it, with imports, loading, validation and the answers to the test rows.
         score: on the test rows, 0 to 1, in the first turn that has one.
     """
 
@@ -84,6 +86,7 @@ class Gain(Frozen):
     rate: Spread
     times: Spread | None
     peak: Spread
+    process: Spread
     score: float | None
 
 
@@ -107,17 +110,19 @@ def gains(works: Sequence[Tried], raws: Sequence[Raw]) -> list[Gain]:
 
 
 def _gain(work: str, means: str, raws: Sequence[Raw]) -> Gain | None:
+    ran = [raw for raw in raws if (raw.work, raw.side) == (work, means) and raw.taken]
     own, plain = _by_turn(work, means, raws), _by_turn(work, PLAIN, raws)
     if not own:
         return None
     times = [taken.rate / plain[turn].rate for turn, taken in own.items() if turn in plain]
-    scores = [raw.score for raw in raws if (raw.work, raw.side) == (work, means) and raw.score is not None]
+    scores = [raw.score for raw in ran if raw.score is not None]
     return Gain(
         work=work,
         means=means,
         rate=Spread.of([taken.rate for taken in own.values()]),
         times=Spread.of(times) if times else None,
         peak=Spread.of([taken.peak for taken in own.values()]),
+        process=Spread.of([raw.wall for raw in ran]),
         score=scores[0] if scores else None,
     )
 
@@ -134,6 +139,7 @@ def cells(one: Gain) -> dict[str, str]:
         "rows/s": one.rate.told(",.1f"),
         "times as fast as none": one.times.told(".2f") if one.times else "not known",
         "peak MB": f"{one.peak.middle / 1e6:,.0f}",
+        "whole process, s": one.process.told(".1f"),
         "score": "" if one.score is None else f"{one.score:.3f}",
     }
 
