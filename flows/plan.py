@@ -169,8 +169,9 @@ def _facts(found: Plan) -> Table:
     shown.add_row("padding", f"{tried.padding:.1%} of all positions")
     shown.add_row(
         "disk",
-        f"{size(disk.needed)} needed ({size(disk.checkpoints)} checkpoints while it trains, {size(disk.model)} model, "
-        f"{size(disk.registered)} in the registry), {size(disk.free)} free; "
+        f"{size(disk.needed)} needed (while it trains {size(disk.features)} features of frozen layers and "
+        f"{size(disk.checkpoints)} checkpoints; then {size(disk.model)} model, {size(disk.registered)} registered), "
+        f"{size(disk.free)} free; "
         f"there already: {size(disk.rows)} rows, {size(disk.tokens)} tokens",
     )
     shown.add_row(

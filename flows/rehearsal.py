@@ -92,7 +92,7 @@ def main(order: Order) -> "Tried":
         ended=time.time(),
         peak=peak,
         device_peak=memory.device_peak(),
-        disk=forecast.disk(data, work, runtime.home() / "artifacts"),
+        disk=forecast.disk(data, work, runtime.home() / "artifacts", found.features),
         rehearsed=found,
     )
 

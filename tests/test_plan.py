@@ -19,12 +19,13 @@ from tasks.frozen import GraftError
 from tasks.methods import Full, Lora, count_trained
 from tasks.planning import forecast
 from tasks.planning.blocks import HEAD, Block, blocks, still
-from tasks.planning.forecast import Plan, disk, few, rest_of_scoring
+from tasks.planning.forecast import Plan, bytes_in, disk, few, rest_of_scoring
 from tasks.planning.front import Front
 from tasks.planning.pace import Pace, fit, in_order, sizes_of, telling
 from tasks.planning.rehearsal import Rehearsed, rehearse
 from tasks.prepare import rows_of
 from tasks.recipe import Recipe
+from tasks.speed.behind import spared
 from tasks.train import Training
 
 pytest_plugins = ["small", "made"]
@@ -144,6 +145,25 @@ def test_the_front_takes_its_pace_times_all_rows_and_their_draws(bench: Bench) -
 
     assert front.spent > 0
     assert front.seconds() == pytest.approx(front.spent / 10 * (3 * len(training.rows) + len(training.validation)))
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "draws"), [("encoder", {"layers": 1}, None), ("cnn", {"kind": "linear_probe"}, 2)]
+)
+def test_the_features_disk_is_what_a_training_writes(
+    bench: Bench, name: str, method: dict[str, Any], draws: int | None
+) -> None:
+    training = bench.training(bench.recipe(name, LORA | method if draws is None else method, epochs=3, draws=draws))
+    front = Front(training)
+    front.encoded(training.scored, np.arange(2))
+    folder = training.work / "learnt"
+    spared(training.network, training.recipe, folder, training.inputs, training.scored, training.rows.labels)
+
+    assert front.kept() == bytes_in(folder) > 0
+
+
+def test_without_a_frozen_front_nothing_is_kept(bench: Bench) -> None:
+    assert Front(bench.training(bench.recipe("encoder", {"kind": "full"}, epochs=3))).kept() == 0
 
 
 def test_pictures_have_no_padding(bench: Bench) -> None:
@@ -270,7 +290,7 @@ def test_pictures_are_scored_a_few_at_first_and_the_rest_is_reckoned(
     card = evaluate(trained.folder, cut, training.recipe.dataset, work / "results")
     pace = Pace(batch=1000.0, unit=100.0, timed=3)  # beside it a score's interval takes no time
     rest = rest_of_scoring(training.recipe, data, cut, trained.folder, pace)
-    lies = disk(data, work, work / "results")
+    lies = disk(data, work, work / "results", 7)
 
     assert card.rows == 3
     assert rest == pytest.approx(100 * (data.rows["test"] - 3), abs=50)
@@ -278,7 +298,7 @@ def test_pictures_are_scored_a_few_at_first_and_the_rest_is_reckoned(
     assert rest_of_scoring(training.recipe, data, data, trained.folder, pace) == 0
     assert lies.tokens == 0 < lies.rows
     assert lies.checkpoints > lies.model > 0
-    assert lies.needed == lies.checkpoints + lies.model + lies.registered
+    assert lies.needed == 7 + lies.checkpoints + lies.model + lies.registered
 
 
 def test_a_plan_of_pairs_is_one_json_object_whose_seconds_add_up(
@@ -299,7 +319,8 @@ def test_a_plan_of_pairs_is_one_json_object_whose_seconds_add_up(
     assert total == pytest.approx(sum(stages))
     assert all(took.low <= took.seconds <= took.high for took in found.seconds.values())
     assert found.rehearsed.steps == 2 * -(-found.rows["train"] // 16)
-    assert found.disk.needed == found.disk.checkpoints + found.disk.model + found.disk.registered > 0
+    lies = found.disk
+    assert lies.needed == lies.features + lies.checkpoints + lies.model + lies.registered > 0
     assert found.peak > 100_000_000
     assert files(home) == {"own", "prepared", "tokens", "checks"}
     assert "What trains" in told.err

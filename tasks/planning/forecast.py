@@ -31,10 +31,11 @@ class Seconds(Frozen):
 
 
 class Disk(Frozen):
-    """Bytes by what they hold. The rows and tokens are there already; the checkpoints go at the run's end."""
+    """Bytes by what they hold. The rows and tokens are there already; features and checkpoints go at the run's end."""
 
     rows: int
     tokens: int
+    features: int
     checkpoints: int
     model: int
     registered: int
@@ -43,7 +44,7 @@ class Disk(Frozen):
     @property
     def needed(self) -> int:
         """What the run writes beside what is there."""
-        return self.checkpoints + self.model + self.registered
+        return self.features + self.checkpoints + self.model + self.registered
 
 
 class Plan(Frozen):
@@ -144,14 +145,15 @@ def _interval(metric: str, labels: NDArray[Any]) -> float:
     return (time.perf_counter() - began) * 1000 / 50
 
 
-def disk(data: Prepared, work: Path, registered: Path) -> Disk:
-    """What lies on disk after a run was tried in `work`, whose model was copied to `registered`."""
+def disk(data: Prepared, work: Path, registered: Path, features: int) -> Disk:
+    """What lies on disk after a run was tried in `work`, whose model was copied to `registered`, and its `features`."""
     home = runtime.home()
     steps = [bytes_in(folder) for folder in (work / "checkpoints").glob("step-*")]
     tokens = [bytes_in(folder) for mark in data.hashes.values() for folder in (home / "tokens").glob(f"{mark}-*")]
     return Disk(
         rows=bytes_in(data.folder),
         tokens=sum(tokens),
+        features=features,
         checkpoints=max(steps) * (KEPT + 1),  # one more while it is written
         model=bytes_in(work / "model"),
         registered=bytes_in(registered),

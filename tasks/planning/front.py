@@ -11,7 +11,7 @@ from tasks.backbones.network import Batch, Network, Rows
 from tasks.batches import seeds_of, truth
 from tasks.planning.pace import fit, in_order, sizes_of
 from tasks.speed.behind import Behind, draws_kept, front
-from tasks.speed.features import made
+from tasks.speed.features import fits, made
 from tasks.train import Training
 
 Rowset = NDArray[np.int64]
@@ -31,6 +31,7 @@ class Front:
         self.network: Network = Behind.of(self._whole, self._cut) if self._cut else self._whole
         self._draws = draws_kept(self._whole, training.recipe.schedule) if self._cut else []
         self._timed: list[tuple[int, float]] = []
+        self._width = 0  # bytes of a row's features, or of one of its tokens'
         self.spent = 0.0
 
     def fed(self, batches: list[Rowset], chosen: list[int]) -> Iterator[tuple[Batch, torch.Tensor]]:
@@ -53,6 +54,7 @@ class Front:
         kept = made(self._whole, self._cut, rows, chosen, seeds, lengths)
         self._timed.append((int(sizes_of(lengths, [chosen])[0]), time.perf_counter() - began))
         self.spent += self._timed[-1][1]
+        self._width = kept[int(chosen[0])][0].nbytes
         return self.network.encode(self.network.rows(some, [kept[row] for row in chosen.tolist()]))
 
     def seconds(self) -> float:
@@ -62,6 +64,16 @@ class Front:
         pace = fit(*zip(*self._timed, strict=True))
         train, scored = (self._all(rows) for rows in (self._training.inputs, self._training.scored))
         return len(self._draws) * pace.seconds(train) + pace.seconds(scored)
+
+    def kept(self) -> int:
+        """Bytes that the features of all rows take while it trains; 0 where the disk is too small for them."""
+        by_token = self._cut is not None and self._cut.by_token
+        train, scored = (
+            int(self._whole.lengths(rows).sum()) if by_token else len(self._whole.lengths(rows))
+            for rows in (self._training.inputs, self._training.scored)
+        )
+        needed = [self._width * units for units in (len(self._draws) * train, scored)]
+        return sum(own for own in needed if fits(own, self._training.work))
 
     def _all(self, rows: Rows) -> NDArray[np.int64]:
         lengths = self._whole.lengths(rows)

@@ -32,6 +32,7 @@ class Rehearsed(Frozen):
         forward: the pace of a batch that is only answered.
         padding: padded positions by all positions of the first epoch.
         row: bytes that a row of the longest batch needs in a step, where the training runs.
+        features: bytes on disk of what the frozen front gives, while it trains.
         free: bytes free there beside the network and its optimizer.
         blocks: what trains.
         still: what does not move though it could.
@@ -43,6 +44,7 @@ class Rehearsed(Frozen):
     forward: Pace
     padding: float
     row: int
+    features: int
     free: int
     blocks: tuple[Block, ...]
     still: Still
@@ -75,6 +77,7 @@ def rehearse(training: Training, run_id: str) -> Rehearsed:
         forward=forward,
         padding=float(1 - training.lengths.sum() / epochs[0].sum()) if training.lengths.any() else 0.0,
         row=row,
+        features=front.kept(),
         free=free,
         blocks=parts,
         still=stands,
