@@ -43,6 +43,7 @@ def bench(
     text the share of the machine's own matrix product. GRAFT_DATA must have glue and imagenet10.
 
     It writes bench.csv (every side of every turn, at once: Ctrl-C loses nothing), bench.md, bench.png, machine.json.
+
     With --growth nothing stands beside Graft: LoRA trains for one epoch at several numbers of rows (1,000 to 64,000),
     tokens a row (16 to 512), pixels a side (96 to 288) and sizes of the network, each in a fresh process, once a turn.
     Each curve has time, peak memory and the exponent of its power law with its interval: growth.csv, growth.md, a

@@ -200,7 +200,7 @@ def raws(curve: Curve, seconds: list[float], turn: int = 1) -> list[Raw]:
     ]
 
 
-def test_a_curve_is_of_medians_over_the_timesand_of_its_own_points_alone(home: Path, tmp_path: Path) -> None:
+def test_a_curve_is_of_medians_over_the_turns_and_of_its_own_points_alone(home: Path, tmp_path: Path) -> None:
     rows, length = MADE
     own = points(rows)
     three = raws(rows, [1, 2, 4]) + raws(rows, [2, 4, 8], 2) + raws(rows, [40, 80, 160], 3)
