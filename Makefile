@@ -4,7 +4,7 @@ MARK := .venv/.installed
 # Where this is set, every process compiles all that it imports: 16 s instead of 6 for flows.jobs.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup quickstart test test-real check lock scale plan-table gate-table soak bench means whole
+.PHONY: setup quickstart test test-real check lock scale plan-table gate-table soak bench growth means whole
 
 setup: $(MARK)
 
@@ -50,6 +50,9 @@ means: setup  ## what each of Graft's means of speed gains, written into README.
 
 whole: setup  ## whole commands against their goals, written into README.md: an hour; nothing else may run meanwhile
 	HF_HUB_OFFLINE=1 $(BIN)/graft bench --whole --readme README.md
+
+growth: setup  ## how Graft's own time and memory grow, written into README.md: hours; nothing else may run meanwhile
+	HF_HUB_OFFLINE=1 $(BIN)/graft bench --growth all --readme README.md
 
 lock: setup  ## pin everything anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra embedded --extra team --extra dev \

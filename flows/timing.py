@@ -1,4 +1,4 @@
-"""The command that times Graft beside other programs. Heavy imports happen inside it."""
+"""The command that times Graft, beside other programs or at several sizes. Heavy imports happen inside it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -30,8 +30,13 @@ def bench(
     readme: Annotated[
         Path | None,
         typer.Option(
-            help="a file whose table, between `<!-- bench -->` and `<!-- /bench -->` (`means`, `whole`), is replaced"
+            help="a file whose table, between `<!-- bench -->` and `<!-- /bench -->` (`growth`, `means` or `whole` "
+            "with that option), is replaced"
         ),
+    ] = None,
+    growth: Annotated[
+        str | None,
+        typer.Option(help="instead, how Graft's own training grows: rows, length, image, model with commas, or all"),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -43,18 +48,31 @@ def bench(
     goal, both scores on the same test rows with the paired interval of their difference, peak memory, and for LoRA on
     text the share of the machine's own matrix product. GRAFT_DATA must have glue and imagenet10.
 
-    With `--means` or `--whole` there is another table, of Graft by itself. What GRAFT_MEANS names, each alone: rows a
-    second, how many times as fast as with none, peak memory. Or whole commands: `graft compare` by the same runs as
-    single commands (at most 0.5), what `graft finetune` takes beyond its bare loop (12 s + 2 %), its seconds to a
-    first step (10), `graft --help` (0.8 s).
+    It writes bench.csv (every side of every turn, at once: Ctrl-C loses nothing), bench.md, bench.png, machine.json.
 
-    It writes bench.csv (every side of every turn, at once: Ctrl-C loses nothing), bench.md, bench.png, machine.json;
-    means.csv and means.md, or whole.csv and whole.md. Let nothing else run meanwhile: the figures are of the machine as
-    it is.
+    With --growth nothing stands beside Graft: LoRA trains for one epoch at several numbers of rows (1,000 to 64,000),
+    tokens a row (16 to 512), pixels a side (96 to 288) and sizes of the network, each in a fresh process, once a turn.
+    Each curve has time, peak memory and the exponent of its power law with its interval: growth.csv, growth.md, a
+    picture for each curve, machine.json.
+
+    With --means it is what GRAFT_MEANS names, each alone: rows a second, how many times as fast as with none, peak
+    memory (means.csv, means.md). With --whole it is whole commands: `graft compare` by the same runs as single commands
+    (at most 0.5), what `graft finetune` takes beyond its bare loop (12 s + 2 %), its seconds to a first step (10),
+    `graft --help` (0.8 s) (whole.csv, whole.md).
+
+    Let nothing else run meanwhile: the figures are of the machine as it is.
     """
-    from tasks.bench.works import asked, kind_of
+    from tasks.bench.works import PEERS, asked, kind_of
 
-    kind = kind_of({"--means": means, "--whole": whole}, {"--against": against, "--only": only})
+    kinds = {"--means": means, "--whole": whole, "--growth": growth is not None}
+    kind = kind_of(kinds, {"--against": against, "--only": only} if growth is None else {})
+    if growth is not None:
+        from tasks.bench.growth.curves import asked as grown
+
+        curves = grown(growth, repeats, quick, ",".join(PEERS) if against is None else against, only)
+        from flows import growth as growing
+
+        raise SystemExit(growing.main(curves, to, readme, json))
     if kind == "--means":
         from flows.means import main as of_means
         from tasks.bench import gains

@@ -175,6 +175,7 @@ def test_a_readme_without_the_place_is_told_before_an_hour_is_spent(sides: Sides
     ("words", "told"),
     [
         (("--means", "--whole"), "--means and --whole are benchmarks of their own, with a table each."),
+        (("--whole", "--growth", "all"), "--whole and --growth are benchmarks of their own, with a table each."),
         (("--means", "--against", "timm"), "--against chooses what stands beside Graft, and --means has only Graft"),
         (("--whole", "--only", "help"), "--only chooses what stands beside Graft, and --whole has only Graft"),
         (("--means", "--repeats", "0"), "--repeats 0 is no number of turns."),
