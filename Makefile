@@ -4,7 +4,7 @@ MARK := .venv/.installed
 # Where this is set, every process compiles all that it imports: 16 s instead of 6 for flows.jobs.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup quickstart test test-real check lock scale plan-table gate-table soak bench
+.PHONY: setup quickstart test test-real check lock scale plan-table gate-table soak bench growth
 
 setup: $(MARK)
 
@@ -44,6 +44,9 @@ soak: setup  ## kills a platform's training at 20 random moments and prints what
 
 bench: setup  ## Graft beside transformers' Trainer and timm, written into README.md: hours; nothing else may run meanwhile
 	HF_HUB_OFFLINE=1 $(BIN)/graft bench --readme README.md
+
+growth: setup  ## how Graft's own time and memory grow, written into README.md: hours; nothing else may run meanwhile
+	HF_HUB_OFFLINE=1 $(BIN)/graft bench --growth all --readme README.md
 
 lock: setup  ## pin everything anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra embedded --extra team --extra dev \

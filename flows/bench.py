@@ -1,30 +1,21 @@
 """`graft bench`: both sides of every work in turn, a table, a picture, and what was measured as it was measured."""
 
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flows.benched import finished
-from tasks import runtime
-from tasks.bench import own, page, turns
-from tasks.bench.machine import again, described
+from flows.sitting import STOPPED, measured, noting, opened
+from tasks.bench import own, turns
 from tasks.bench.orders import Order, Taken
-from tasks.bench.table import Scores, append, check_same_answers, check_same_rows, graded, scored
+from tasks.bench.table import Scores, append, check_same_answers, check_same_rows, columns, graded, scored
 from tasks.bench.turns import OURS, Raw, Side, SideFailed
 from tasks.bench.works import Asked, Work
-from tasks.export.folder import free_place
-from tasks.files import write_file
-from tasks.frozen import GraftError
 from tasks.prepare import prepare, rows_of
 from tasks.recipe import Recipe
 from tasks.results import Prepared
-from tasks.screen import Bar, bar, console, say
+from tasks.screen import Bar, bar, say
 
 
 class Bench:
@@ -43,7 +34,7 @@ class Bench:
     def run(self) -> None:
         """Prepare all rows, then measure one work after another; what fails is noted, and the others go on."""
         for work in self.asked.works:
-            with self._noting(work):
+            with noting(self.failed, work.name):
                 self.ready[work.name] = self._prepared(work)
                 trials = () if self.asked.quick else turns.trials(work)
                 self.todo += [(work.name, f"trial of {name}") for name, _ in trials]
@@ -51,20 +42,9 @@ class Bench:
         with bar("bench", len(self.todo)) as shown:
             for work in self.asked.works:
                 if work.name in self.ready:
-                    with self._noting(work):
+                    with noting(self.failed, work.name):
                         self._measured(work, shown)
                     shown.advance(steps=self._drop(work))
-
-    @contextmanager
-    def _noting(self, work: Work) -> Iterator[None]:
-        """Note why a work failed, and say it."""
-        try:
-            yield
-        except GraftError as error:
-            self.failed[work.name] = str(error)
-            say(f"{work.name} failed: {error}", style="red")
-            for told in getattr(error, "tail", ())[:-1]:
-                say(f"    {told}", style="dim")
 
     def _prepared(self, work: Work) -> tuple[Recipe, Recipe, Prepared]:
         ours, theirs = work.recipes(self.asked.quick)
@@ -166,13 +146,10 @@ class Bench:
 
     def _note(self, raw: Raw) -> None:
         self.raws.append(raw)
-        append(self.csv, raw)
+        append(self.csv, columns(raw))
 
     def _left(self) -> str:
-        seconds = turns.left(self.todo, self.walls)
-        if seconds is None:
-            return "how long is not known yet"
-        return f"about {max(1, round(seconds / 60))} min left" if self.todo else "done"
+        return turns.words_left(self.todo, self.walls)
 
     def _drop(self, work: Work) -> int:
         """Forget what a failed work has not run; returns how many sides that are."""
@@ -181,43 +158,13 @@ class Bench:
         return gone
 
 
-@contextmanager
-def workplace() -> Iterator[Path]:
-    """A folder for the sides that is thrown away, and an MLflow of the benchmark's own."""
-    root = runtime.home() / "bench"
-    root.mkdir(exist_ok=True)
-    before = os.environ.get("MLFLOW_TRACKING_URI")
-    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{root / 'mlflow.db'}"
-    try:
-        turns.ready()
-        with tempfile.TemporaryDirectory(dir=root, prefix="work-") as folder:
-            yield Path(folder)
-    finally:
-        del os.environ["MLFLOW_TRACKING_URI"]
-        if before is not None:
-            os.environ["MLFLOW_TRACKING_URI"] = before
-
-
 def main(asked: Asked, to: Path | None, readme: Path | None, as_json: bool) -> int:
     """Measure, write all files and show the table; returns the exit code, 1 if a work failed.
 
     Raises:
         GraftError: the folder is not empty, or the README has no place for the table.
     """
-    if readme:
-        page.check_readme(readme, "bench")
-    place = free_place(to or runtime.home() / "bench" / f"{datetime.now():%Y-%m-%d-%H%M%S}")
-    place.mkdir(parents=True, exist_ok=True)
-    with console.status("timing the machine's matrix product"):
-        machine = described()
-    write_file(place / "machine.json", machine.model_dump_json(indent=1).encode())
-    with workplace() as folder:
-        bench = Bench(asked, place / "bench.csv", folder)
-        try:
-            bench.run()
-        except KeyboardInterrupt:
-            say(f"Stopped. What was measured until then lies in {bench.csv}.", style="yellow")
-            return 130
-    machine = again(machine)
-    write_file(place / "machine.json", machine.model_dump_json(indent=1).encode())
-    return finished(bench, machine, place, readme, as_json)
+    place = opened(to, readme, "bench")
+    csv = place / "bench.csv"
+    bench, machine = measured(place, csv, lambda folder: Bench(asked, csv, folder))
+    return finished(bench, machine, place, readme, as_json) if machine else STOPPED

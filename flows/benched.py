@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -49,20 +50,37 @@ def finished(bench: Measured, machine: Described, place: Path, readme: Path | No
 
 def show(screen: Console, bench: Measured, lines: list[Line], machine: Described, place: Path) -> None:
     """The table, what failed, and where all of it lies."""
-    if not screen.is_terminal:  # a file is as wide as its lines
-        screen.width = max(screen.width, WIDE)
+    widen(screen)
     if lines:
-        shown = Table(box=None, header_style="dim", padding=(0, 1, 0, 0))
-        rows = [cells(one, bench.asked.quick) for one in lines]
-        for name in rows[0]:
-            shown.add_column(name, justify="left" if name == "work" else "right", overflow="fold")
-        for row, one in zip(rows, lines, strict=True):
-            shown.add_row(*map(escape, row.values()), style="" if one.reached else "yellow")
-        screen.print(shown)
-    for told in (*bench.tried, *page.in_bf16(lines), page.how(bench.asked), page.on(machine)):
-        screen.print(told, style="dim", markup=False, highlight=False)
-    if bench.asked.quick:
-        screen.print(page.NO_PROOF, style="yellow", markup=False, highlight=False)
-    for name, why in bench.failed.items():
-        screen.print(f"[red]failed[/] {escape(f'{name}: {why}')}", highlight=False)
+        screen.print(
+            tabled([cells(one, bench.asked.quick) for one in lines], ["" if one.reached else "yellow" for one in lines])
+        )
+    notes = (*bench.tried, *page.in_bf16(lines), page.how(bench.asked), page.on(machine))
+    conclude(screen, notes, bench.asked.quick, bench.failed)
     screen.print(f"Table, picture, every turn and the machine: {place}", markup=False, highlight=False, soft_wrap=True)
+
+
+def tabled(rows: Sequence[Mapping[str, str]], styles: Sequence[str]) -> Table:
+    """Rows of cells in their styles; the first column stands left."""
+    shown = Table(box=None, header_style="dim", padding=(0, 1, 0, 0))
+    for place, name in enumerate(rows[0]):
+        shown.add_column(name, justify="right" if place else "left", overflow="fold")
+    for row, style in zip(rows, styles, strict=True):
+        shown.add_row(*map(escape, row.values()), style=style)
+    return shown
+
+
+def widen(screen: Console) -> None:
+    """Let a file be as wide as its lines."""
+    if not screen.is_terminal:
+        screen.width = max(screen.width, WIDE)
+
+
+def conclude(screen: Console, notes: Sequence[str], quick: bool, failed: Mapping[str, str]) -> None:
+    """How the figures came about, and what failed."""
+    for told in notes:
+        screen.print(told, style="dim", markup=False, highlight=False)
+    if quick:
+        screen.print(page.NO_PROOF, style="yellow", markup=False, highlight=False)
+    for name, why in failed.items():
+        screen.print(f"[red]failed[/] {escape(f'{name}: {why}')}", highlight=False)

@@ -1,4 +1,4 @@
-"""The command that times Graft beside other programs. Heavy imports happen inside it."""
+"""The command that times Graft, beside other programs or at several sizes. Heavy imports happen inside it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -23,7 +23,14 @@ def bench(
     to: Annotated[Path | None, typer.Option(help="a new folder for the files; one in GRAFT_HOME if not given")] = None,
     readme: Annotated[
         Path | None,
-        typer.Option(help="a file whose table, between `<!-- bench -->` and `<!-- /bench -->`, is replaced"),
+        typer.Option(
+            help="a file whose table, between `<!-- bench -->` and `<!-- /bench -->` (with --growth: `growth`), is "
+            "replaced"
+        ),
+    ] = None,
+    growth: Annotated[
+        str | None,
+        typer.Option(help="instead, how Graft's own training grows: rows, length, image, model with commas, or all"),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -36,8 +43,21 @@ def bench(
     text the share of the machine's own matrix product. GRAFT_DATA must have glue and imagenet10.
 
     It writes bench.csv (every side of every turn, at once: Ctrl-C loses nothing), bench.md, bench.png, machine.json.
+
+    With --growth nothing stands beside Graft: LoRA trains for one epoch at several numbers of rows (1,000 to 64,000),
+    tokens a row (16 to 512), pixels a side (96 to 288) and sizes of the network, each in a fresh process, once a turn.
+    Each curve has time, peak memory and the exponent of its power law with its interval: growth.csv, growth.md, a
+    picture for each curve, machine.json.
+
     Let nothing else run meanwhile: the figures are of the machine as it is.
     """
+    if growth is not None:
+        from tasks.bench.growth.curves import asked as grown
+
+        curves = grown(growth, repeats, quick, against, only)
+        from flows import growth as growing
+
+        raise SystemExit(growing.main(curves, to, readme, json))
     from tasks.bench.works import asked
 
     wanted = asked(against, repeats, quick, only)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from made import Graft
 
-from flows import bench
+from flows import bench, sitting
 from tasks.bench import turns, works
 from tasks.bench.machine import described
 from tasks.bench.orders import Order, Taken
@@ -73,8 +73,8 @@ def sides(home: Path, monkeypatch: pytest.MonkeyPatch) -> Sides:
     monkeypatch.setattr(works, "WORKS", MADE)
     monkeypatch.setattr(turns, "run", found)
     monkeypatch.setattr(turns, "ready", lambda: None)
-    monkeypatch.setattr(bench, "described", lambda: described(0.001))
-    monkeypatch.setattr(bench, "again", lambda machine: machine)
+    monkeypatch.setattr(sitting, "described", lambda: described(0.001))
+    monkeypatch.setattr(sitting, "again", lambda machine: machine)
     return found
 
 
@@ -190,7 +190,7 @@ def test_sides_that_saw_other_rows_fail_the_work(sides: Sides, monkeypatch: pyte
         raise GraftError("other rows")
 
     monkeypatch.setattr(bench, "check_same_rows", refused)
-    with bench.workplace() as folder:
+    with sitting.workplace() as folder:
         running = bench.Bench(works.asked("trainer", None, quick=True), folder / "bench.csv", folder)
         running.run()
 

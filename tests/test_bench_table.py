@@ -19,6 +19,7 @@ from tasks.bench.table import (
     cells,
     check_same_answers,
     check_same_rows,
+    columns,
     line,
     scored,
 )
@@ -167,8 +168,8 @@ def test_the_digest_tells_other_labels_other_texts_and_another_order() -> None:
 def test_every_side_is_a_line_of_the_csv_as_soon_as_it_ends(tmp_path: Path) -> None:
     file = tmp_path / "bench.csv"
     first, second = turns(TEXT, [10], [20])
-    append(file, first)
-    append(file, second.model_copy(update={"taken": None, "failed": "it, with a comma"}))
+    append(file, columns(first))
+    append(file, columns(second.model_copy(update={"taken": None, "failed": "it, with a comma"})))
     rows = list(csv.DictReader(file.open()))
 
     assert tuple(rows[0]) == COLUMNS
@@ -179,7 +180,7 @@ def test_every_side_is_a_line_of_the_csv_as_soon_as_it_ends(tmp_path: Path) -> N
 
 def test_a_csv_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     with pytest.raises(GraftError, match="cannot be written"):
-        append(tmp_path / "absent" / "bench.csv", turns(TEXT, [10], [20])[0])
+        append(tmp_path / "absent" / "bench.csv", columns(turns(TEXT, [10], [20])[0]))
 
 
 def test_the_cells_say_ranges_only_of_several_turns_and_judge_nothing_that_is_quick() -> None:

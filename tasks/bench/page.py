@@ -17,7 +17,7 @@ def markdown(
 ) -> str:
     """Table, what each work is, what was tried, and the machine."""
     parts = [f"**{NO_PROOF}**"] if asked.quick else []
-    parts.append(_table([cells(one, asked.quick) for one in lines]) if lines else "Nothing was measured.")
+    parts.append(tabled([cells(one, asked.quick) for one in lines]) if lines else "Nothing was measured.")
     parts.append("\n".join(f"- `{work.name}`: {work.about}. Beside it: {work.against}." for work in asked.works))
     notes = [f"- {note}" for note in (*tried, *in_bf16(lines))]
     notes += [f"- failed: {name}: {why}" for name, why in failed.items()]
@@ -26,7 +26,8 @@ def markdown(
     return "\n\n".join(parts) + "\n"
 
 
-def _table(rows: Sequence[Mapping[str, str]]) -> str:
+def tabled(rows: Sequence[Mapping[str, str]]) -> str:
+    """Rows of cells as a table; the first row's names are the header."""
     lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

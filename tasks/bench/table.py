@@ -1,7 +1,6 @@
 """What the turns measured, as a table: medians with their range, ratios turn by turn, and scores on the same rows."""
 
 import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -148,32 +147,30 @@ def check_same_answers(work: Work, ours: NDArray[np.float32], theirs: NDArray[np
         )
 
 
-def csv_lines(raws: Sequence[Raw], header: bool) -> str:
-    """Raw lines as CSV text."""
-    out = io.StringIO()
-    table = csv.writer(out, lineterminator="\n")
-    table.writerows([COLUMNS] if header else [])
-    for raw in raws:
-        taken = raw.taken
-        cells = (
-            (round(taken.rate, 3), round(taken.seconds, 4), round(taken.ready, 2), round(raw.wall, 2), taken.rows,
-             taken.epochs, taken.steps, taken.trained, taken.peak, raw.score, taken.flops, taken.seen)
-            if taken
-            else ("", "", "", round(raw.wall, 2), *[""] * 8)
-        )  # fmt: skip
-        table.writerow((raw.work, raw.turn, raw.side, raw.settings, *cells, raw.failed))
-    return out.getvalue()
+def columns(raw: Raw) -> dict[str, object]:
+    """A raw line by the columns of the CSV."""
+    taken = raw.taken
+    cells = (
+        (round(taken.rate, 3), round(taken.seconds, 4), round(taken.ready, 2), round(raw.wall, 2), taken.rows,
+         taken.epochs, taken.steps, taken.trained, taken.peak, raw.score, taken.flops, taken.seen)
+        if taken
+        else ("", "", "", round(raw.wall, 2), *[""] * 8)
+    )  # fmt: skip
+    return dict(zip(COLUMNS, (raw.work, raw.turn, raw.side, raw.settings, *cells, raw.failed), strict=True))
 
 
-def append(file: Path, raw: Raw) -> None:
-    """Add a line to the CSV at once, so that whatever ends the benchmark leaves it.
+def append(file: Path, told: Mapping[str, object]) -> None:
+    """Add a line, given by its columns, to a CSV at once, so that whatever ends the benchmark leaves it.
 
     Raises:
         GraftError: the disk is full or the place not writable.
     """
     try:
-        with file.open("a", encoding="utf-8") as opened:
-            opened.write(csv_lines([raw], header=opened.tell() == 0))
+        with file.open("a", encoding="utf-8", newline="") as opened:
+            table = csv.DictWriter(opened, list(told), lineterminator="\n")
+            if opened.tell() == 0:
+                table.writeheader()
+            table.writerow(told)
     except OSError as error:
         raise disk_error(file, error) from error
 

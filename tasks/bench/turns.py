@@ -131,6 +131,14 @@ def left(todo: Sequence[tuple[str, str]], walls: Mapping[tuple[str, str], Sequen
     return sum(walls[key][-1] if walls.get(key) else mean for key in todo)
 
 
+def words_left(todo: Sequence[tuple[str, str]], walls: Mapping[tuple[str, str], Sequence[float]]) -> str:
+    """The same in words."""
+    seconds = left(todo, walls)
+    if seconds is None:
+        return "how long is not known yet"
+    return f"about {max(1, round(seconds / 60))} min left" if todo else "done"
+
+
 def ready() -> None:
     """Make MLflow's database where there is none: the first of our sides would spend seconds and memory on it."""
     with tracking.explained():

@@ -131,18 +131,32 @@ def asked(against: str, repeats: int | None, quick: bool, only: str | None = Non
     Raises:
         GraftError: an unknown peer or work, or no turn.
     """
-    peers = _chosen("--against", against, PEERS)
+    peers = chosen("--against", against, PEERS)
     works = [work for work in WORKS if work.peer in peers]
     if only is not None:
-        chosen = _chosen("--only", only, [work.name for work in works])
-        works = [work for work in works if work.name in chosen]
+        wanted = chosen("--only", only, [work.name for work in works])
+        works = [work for work in works if work.name in wanted]
+    return Asked(works=tuple(works), repeats=turns_of(repeats, quick), quick=quick)
+
+
+def turns_of(repeats: int | None, quick: bool) -> int:
+    """How many turns --repeats means.
+
+    Raises:
+        GraftError: none.
+    """
     turns = repeats if repeats is not None else 1 if quick else 3
     if turns < 1:
         raise GraftError(f"--repeats {turns} is no number of turns. Give 1 or more; 3 shows a range.")
-    return Asked(works=tuple(works), repeats=turns, quick=quick)
+    return turns
 
 
-def _chosen(option: str, given: str, valid: Sequence[str]) -> list[str]:
+def chosen(option: str, given: str, valid: Sequence[str]) -> list[str]:
+    """The names that an option gives, with commas.
+
+    Raises:
+        GraftError: there is none, or one is not valid.
+    """
     names = [name.strip() for name in given.split(",") if name.strip()]
     if not names or (unknown := set(names) - {*valid}):
         odd = f"{sorted(unknown)[0]!r} is unknown" if names else "no name is given"
