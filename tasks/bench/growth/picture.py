@@ -36,6 +36,7 @@ def _times(axes: Any, one: Line) -> None:
         ends = [places[0], places[-1]]
         label = f"~ size^{one.law.exponent:.2f}"
         axes.plot(ends, [one.law.at(end) for end in ends], "--", color="#d55e00", linewidth=1.5, label=label)
+    axes.set_ylim(min(own.low for own in times) / 1.3, max(own.high for own in times) * 1.3)
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
