@@ -4,7 +4,7 @@ MARK := .venv/.installed
 # Where this is set, every process compiles all that it imports: 16 s instead of 6 for flows.jobs.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup quickstart test test-real check lock scale plan-table gate-table soak bench growth
+.PHONY: setup quickstart test test-real check lock scale plan-table gate-table soak bench growth means whole
 
 setup: $(MARK)
 
@@ -44,6 +44,12 @@ soak: setup  ## kills a platform's training at 20 random moments and prints what
 
 bench: setup  ## Graft beside transformers' Trainer and timm, written into README.md: hours; nothing else may run meanwhile
 	HF_HUB_OFFLINE=1 $(BIN)/graft bench --readme README.md
+
+means: setup  ## what each of Graft's means of speed gains, written into README.md: an hour; nothing else may run meanwhile
+	HF_HUB_OFFLINE=1 $(BIN)/graft bench --means --readme README.md
+
+whole: setup  ## whole commands against their goals, written into README.md: an hour; nothing else may run meanwhile
+	HF_HUB_OFFLINE=1 $(BIN)/graft bench --whole --readme README.md
 
 growth: setup  ## how Graft's own time and memory grow, written into README.md: hours; nothing else may run meanwhile
 	HF_HUB_OFFLINE=1 $(BIN)/graft bench --growth all --readme README.md

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from flows.benched import finished
 from flows.sitting import STOPPED, measured, noting, opened
+from flows.underway import Underway
 from tasks.bench import own, turns
 from tasks.bench.orders import Order, Taken
 from tasks.bench.table import Scores, append, check_same_answers, check_same_rows, columns, graded, scored
@@ -18,18 +19,16 @@ from tasks.results import Prepared
 from tasks.screen import Bar, bar, say
 
 
-class Bench:
-    """A benchmark under way: what was measured, and what it has cost so far."""
+class Bench(Underway):
+    """Both sides of every work: what was measured so far."""
 
     def __init__(self, asked: Asked, csv: Path, folder: Path) -> None:
-        self.asked, self.csv, self.folder = asked, csv, folder
+        super().__init__(csv, folder)
+        self.asked = asked
         self.raws: list[Raw] = []
         self.scores: dict[str, Scores] = {}
-        self.failed: dict[str, str] = {}
         self.tried: list[str] = []
         self.ready: dict[str, tuple[Recipe, Recipe, Prepared]] = {}
-        self.walls: dict[tuple[str, str], list[float]] = {}
-        self.todo: list[tuple[str, str]] = []
 
     def run(self) -> None:
         """Prepare all rows, then measure one work after another; what fails is noted, and the others go on."""
@@ -44,7 +43,7 @@ class Bench:
                 if work.name in self.ready:
                     with noting(self.failed, work.name):
                         self._measured(work, shown)
-                    shown.advance(steps=self._drop(work))
+                    shown.advance(steps=self.drop(work.name))
 
     def _prepared(self, work: Work) -> tuple[Recipe, Recipe, Prepared]:
         ours, theirs = work.recipes(self.asked.quick)
@@ -109,7 +108,7 @@ class Bench:
         """Run one side, and note it in the CSV whatever came of it."""
         name, settings = side
         key = (work.name, name if turn else f"trial of {name}")
-        shown.advance(f"{work.name}, {f'turn {turn}: {name}' if turn else key[1]}; {self._left()}", steps=0)
+        shown.advance(f"{work.name}, {f'turn {turn}: {name}' if turn else key[1]}; {self.left()}", steps=0)
         raw = Raw(work=work.name, turn=turn, side=name, settings=turns.words(settings), wall=0.0)
         try:
             taken, answers, wall = turns.run(self._order(work, turn, side, rows))
@@ -119,10 +118,7 @@ class Bench:
         ours, _, data = self.ready[work.name]
         value = None if answers is None else graded(ours.dataset.scored[0], rows_of(data, "test").labels, answers)
         self._note(raw.model_copy(update={"wall": wall, "taken": taken, "score": value}))
-        self.walls.setdefault(key, []).append(wall)
-        if key in self.todo:  # sides in bf16 were not foreseen
-            self.todo.remove(key)
-            shown.advance(self._left())
+        self.ran(key, wall, shown)
         return taken, answers
 
     def _order(self, work: Work, turn: int, side: Side, rows: int | None) -> Order:
@@ -147,15 +143,6 @@ class Bench:
     def _note(self, raw: Raw) -> None:
         self.raws.append(raw)
         append(self.csv, columns(raw))
-
-    def _left(self) -> str:
-        return turns.words_left(self.todo, self.walls)
-
-    def _drop(self, work: Work) -> int:
-        """Forget what a failed work has not run; returns how many sides that are."""
-        rest = [key for key in self.todo if key[0] != work.name]
-        gone, self.todo = len(self.todo) - len(rest), rest
-        return gone
 
 
 def main(asked: Asked, to: Path | None, readme: Path | None, as_json: bool) -> int:

@@ -12,7 +12,8 @@ from rich.table import Table
 
 from tasks.bench import page, picture
 from tasks.bench.machine import Described
-from tasks.bench.table import Line, Scores, as_objects, cells, line
+from tasks.bench.page import Told
+from tasks.bench.table import Scores, line
 from tasks.bench.turns import Raw
 from tasks.bench.works import Asked
 from tasks.files import write_file
@@ -31,33 +32,35 @@ class Measured(Protocol):
 
 
 def finished(bench: Measured, machine: Described, place: Path, readme: Path | None, as_json: bool) -> int:
-    """Table and picture of what was measured, in files and on the terminal."""
+    """Table and picture of what was measured, in files and on the terminal; returns the exit code."""
     peak = machine.gflops["fp32"] * 1e9
     found = [line(work, bench.raws, bench.scores.get(work.name), peak) for work in bench.asked.works]
     lines = [one for one in found if one and one.work.name not in bench.failed]
-    table = page.markdown(bench.asked, lines, bench.failed, machine, bench.tried)
-    write_file(place / "bench.md", table.encode())
     if lines:
         picture.draw(lines, place / "bench.png", bench.asked.quick)
+    return leave(page.told_of(bench.asked, lines, bench.failed, bench.tried), machine, place, readme, as_json)
+
+
+def leave(told: Told, machine: Described, place: Path, readme: Path | None, as_json: bool) -> int:
+    """A benchmark's table in files and on the terminal; returns the exit code, 1 if a work failed."""
+    table = page.markdown(told, machine)
+    write_file(place / f"{told.name}.md", table.encode())
     if readme:
-        page.write_readme(readme, "bench", table)
-    show(Console(stderr=as_json), bench, lines, machine, place)
+        page.write_readme(readme, told.name, table)
+    show(Console(stderr=as_json), told, machine, place)
     if as_json:
-        told = as_objects(lines, bench.failed) | {"quick": bench.asked.quick, "repeats": bench.asked.repeats}
-        sys.stdout.write(json.dumps(told | {"machine": machine.model_dump(), "folder": str(place)}) + "\n")
-    return 1 if bench.failed else 0
+        objects = {**told.objects, "machine": machine.model_dump(), "folder": str(place)}
+        sys.stdout.write(json.dumps(objects) + "\n")
+    return 1 if told.failed else 0
 
 
-def show(screen: Console, bench: Measured, lines: list[Line], machine: Described, place: Path) -> None:
+def show(screen: Console, told: Told, machine: Described, place: Path) -> None:
     """The table, what failed, and where all of it lies."""
     widen(screen)
-    if lines:
-        screen.print(
-            tabled([cells(one, bench.asked.quick) for one in lines], ["" if one.reached else "yellow" for one in lines])
-        )
-    notes = (*bench.tried, *page.in_bf16(lines), page.how(bench.asked), page.on(machine))
-    conclude(screen, notes, bench.asked.quick, bench.failed)
-    screen.print(f"Table, picture, every turn and the machine: {place}", markup=False, highlight=False, soft_wrap=True)
+    if told.rows:
+        screen.print(tabled(told.rows, ["" if good else "yellow" for good in told.good]))
+    conclude(screen, (*told.notes, told.how, page.on(machine)), told.quick, told.failed)
+    screen.print(f"Table, every turn and the machine: {place}", markup=False, highlight=False, soft_wrap=True)
 
 
 def tabled(rows: Sequence[Mapping[str, str]], styles: Sequence[str]) -> Table:

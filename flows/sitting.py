@@ -79,12 +79,18 @@ def workplace() -> Iterator[Path]:
     """A folder for the sides that is thrown away, and an MLflow of the benchmark's own."""
     root = runtime.home() / "bench"
     root.mkdir(exist_ok=True)
+    with tracked(root), tempfile.TemporaryDirectory(dir=root, prefix="work-") as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def tracked(home: Path) -> Iterator[None]:
+    """MLflow's database of this folder, made where there is none, is the one in force."""
     before = os.environ.get("MLFLOW_TRACKING_URI")
-    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{root / 'mlflow.db'}"
+    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{home / 'mlflow.db'}"
     try:
         turns.ready()
-        with tempfile.TemporaryDirectory(dir=root, prefix="work-") as folder:
-            yield Path(folder)
+        yield
     finally:
         del os.environ["MLFLOW_TRACKING_URI"]
         if before is not None:

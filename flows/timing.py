@@ -13,9 +13,15 @@ Json = Annotated[bool, typer.Option("--json", help="end stdout with one JSON obj
 @app.command()
 def bench(
     against: Annotated[
-        str, typer.Option(help="trainer (transformers with peft), timm, or both with a comma")
-    ] = "trainer,timm",
+        str | None, typer.Option(help="trainer (transformers with peft), timm, or both with a comma, as if not given")
+    ] = None,
     only: Annotated[str | None, typer.Option(help="works with commas, such as text,images; all if not given")] = None,
+    means: Annotated[
+        bool, typer.Option("--means", help="instead: Graft by itself, with none, each and all of its means of speed")
+    ] = False,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="instead: whole commands by wall clock, against their goals")
+    ] = False,
     quick: Annotated[
         bool, typer.Option("--quick", help="a few hundred rows, one epoch, one turn: minutes, and no proof")
     ] = False,
@@ -24,8 +30,8 @@ def bench(
     readme: Annotated[
         Path | None,
         typer.Option(
-            help="a file whose table, between `<!-- bench -->` and `<!-- /bench -->` (with --growth: `growth`), is "
-            "replaced"
+            help="a file whose table, between `<!-- bench -->` and `<!-- /bench -->` (`growth`, `means` or `whole` "
+            "with that option), is replaced"
         ),
     ] = None,
     growth: Annotated[
@@ -49,17 +55,34 @@ def bench(
     Each curve has time, peak memory and the exponent of its power law with its interval: growth.csv, growth.md, a
     picture for each curve, machine.json.
 
+    With --means it is what GRAFT_MEANS names, each alone: rows a second, how many times as fast as with none, peak
+    memory (means.csv, means.md). With --whole it is whole commands: `graft compare` by the same runs as single commands
+    (at most 0.5), what `graft finetune` takes beyond its bare loop (12 s + 2 %), its seconds to a first step (10),
+    `graft --help` (0.8 s) (whole.csv, whole.md).
+
     Let nothing else run meanwhile: the figures are of the machine as it is.
     """
+    from tasks.bench.works import PEERS, asked, kind_of
+
+    kinds = {"--means": means, "--whole": whole, "--growth": growth is not None}
+    kind = kind_of(kinds, {"--against": against, "--only": only} if growth is None else {})
     if growth is not None:
         from tasks.bench.growth.curves import asked as grown
 
-        curves = grown(growth, repeats, quick, against, only)
+        curves = grown(growth, repeats, quick, ",".join(PEERS) if against is None else against, only)
         from flows import growth as growing
 
         raise SystemExit(growing.main(curves, to, readme, json))
-    from tasks.bench.works import asked
+    if kind == "--means":
+        from flows.means import main as of_means
+        from tasks.bench import gains
 
+        raise SystemExit(of_means(gains.asked(repeats, quick), to, readme, json))
+    if kind == "--whole":
+        from flows.whole import main as of_whole
+        from tasks.bench import whole as wholes
+
+        raise SystemExit(of_whole(wholes.asked(repeats, quick), to, readme, json))
     wanted = asked(against, repeats, quick, only)
     from flows import bench as measuring
 

@@ -63,6 +63,13 @@ def curve(run_id: str, name: str) -> tuple[float, ...]:
     return tuple(one.value for one in sorted(found, key=lambda one: one.step))
 
 
+def first_noted(run_id: str, name: str) -> float:
+    """When the first value of a metric was noted, in seconds since 1970; to the millisecond."""
+    with tracking.explained():
+        found = tracking.client().get_metric_history(run_id, name)
+    return min(float(one.timestamp) for one in found) / 1000
+
+
 def _done(run: object) -> Done:
     info, data = run.info, run.data  # type: ignore[attr-defined]
     metrics = {name.removeprefix(PREFIX): value for name, value in data.metrics.items() if name.startswith(PREFIX)}

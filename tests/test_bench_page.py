@@ -6,7 +6,7 @@ import pytest
 from test_bench_table import TEXT, lined
 
 from tasks.bench.machine import Described, again, described, peak
-from tasks.bench.page import NO_PROOF, check_readme, markdown, markers, write_readme
+from tasks.bench.page import NO_PROOF, check_readme, markdown, markers, told_of, write_readme
 from tasks.bench.works import Asked
 from tasks.frozen import GraftError
 
@@ -22,7 +22,7 @@ def machine() -> Described:
 @pytest.mark.parametrize("quick", [False, True])
 def test_the_page_has_the_table_what_it_means_and_the_machine(machine: Described, quick: bool) -> None:
     asked = Asked(works=(TEXT,), repeats=3, quick=quick)
-    told = markdown(asked, [lined()], {"images": "no such folder"}, machine, ["text: tried on 640 rows"])
+    told = markdown(told_of(asked, [lined()], {"images": "no such folder"}, ["text: tried on 640 rows"]), machine)
 
     header, rule, row = (line for line in told.splitlines() if line.startswith("|"))
     assert header.count("|") == rule.count("|") == row.count("|")
@@ -35,13 +35,13 @@ def test_the_page_has_the_table_what_it_means_and_the_machine(machine: Described
 
 def test_a_comparison_in_bf16_stands_beside_the_table(machine: Described) -> None:
     both = lined().model_copy(update={"in_bf16": lined().speed})
-    told = markdown(Asked(works=(TEXT,), repeats=3, quick=False), [both], {}, machine, [])
+    told = markdown(told_of(Asked(works=(TEXT,), repeats=3, quick=False), [both], {}, []), machine)
 
     assert "- text, both sides in bf16: 2.00 (1.00 to 4.00) times as fast" in told
 
 
 def test_nothing_measured_is_said(machine: Described) -> None:
-    told = markdown(Asked(works=(TEXT,), repeats=1, quick=False), [], {"text": "why"}, machine, [])
+    told = markdown(told_of(Asked(works=(TEXT,), repeats=1, quick=False), [], {"text": "why"}, []), machine)
 
     assert "Nothing was measured." in told
     assert "failed: text: why" in told
@@ -97,5 +97,6 @@ def test_a_readme_that_is_not_there_is_told(tmp_path: Path) -> None:
         check_readme(tmp_path / "README.md", "bench")
 
 
-def test_our_own_readme_has_the_place() -> None:
-    check_readme(ROOT / "README.md", "bench")
+@pytest.mark.parametrize("name", ["bench", "means", "whole"])
+def test_our_own_readme_has_the_place(name: str) -> None:
+    check_readme(ROOT / "README.md", name)

@@ -24,6 +24,7 @@ class Order(Frozen):
         out: the folder for the answer, the side's own.
         model: the folder of the model that is asked, where nothing trains.
         keep: where Graft's trained model is to lie afterwards.
+        means: by which Graft's training is made faster, as `GRAFT_MEANS` says it; None for what that variable has.
     """
 
     by: Literal["graft"] | Peer
@@ -36,6 +37,7 @@ class Order(Frozen):
     out: Path
     model: Path | None = None
     keep: Path | None = None
+    means: str | None = None
 
 
 class Taken(Frozen):

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from tasks.bench.machine import Described
-from tasks.bench.table import Line, cells
+from tasks.bench.table import Line, as_objects, cells
 from tasks.bench.works import Asked
 from tasks.files import write_file
 from tasks.frozen import GraftError
@@ -12,18 +13,54 @@ from tasks.frozen import GraftError
 NO_PROOF = "With --quick: a few hundred rows and one epoch. This shows that everything runs, and proves nothing."
 
 
-def markdown(
-    asked: Asked, lines: Sequence[Line], failed: Mapping[str, str], machine: Described, tried: Sequence[str]
-) -> str:
-    """Table, what each work is, what was tried, and the machine."""
-    parts = [f"**{NO_PROOF}**"] if asked.quick else []
-    parts.append(tabled([cells(one, asked.quick) for one in lines]) if lines else "Nothing was measured.")
-    parts.append("\n".join(f"- `{work.name}`: {work.about}. Beside it: {work.against}." for work in asked.works))
-    notes = [f"- {note}" for note in (*tried, *in_bf16(lines))]
-    notes += [f"- failed: {name}: {why}" for name, why in failed.items()]
-    parts += ["\n".join(notes)] if notes else []
-    parts += [how(asked), on(machine)]
-    return "\n\n".join(parts) + "\n"
+class Told(NamedTuple):
+    """What a benchmark has to tell.
+
+    Attributes:
+        name: of its files and its place in a README.
+        rows: of the table, each by the columns' names.
+        good: which of them have reached their goals.
+        about: what each work is.
+        notes: what must be said of single works.
+        how: how the figures came about.
+        objects: the same for a program.
+        failed: works with the reason.
+        quick: nothing is proven.
+    """
+
+    name: str
+    rows: Sequence[Mapping[str, str]]
+    good: Sequence[bool]
+    about: Sequence[str]
+    notes: Sequence[str]
+    how: str
+    objects: Mapping[str, object]
+    failed: Mapping[str, str]
+    quick: bool
+
+
+def told_of(asked: Asked, lines: Sequence[Line], failed: Mapping[str, str], tried: Sequence[str]) -> Told:
+    """Both sides of every work, and what was tried before."""
+    return Told(
+        name="bench",
+        rows=[cells(one, asked.quick) for one in lines],
+        good=[one.reached for one in lines],
+        about=[f"`{work.name}`: {work.about}. Beside it: {work.against}." for work in asked.works],
+        notes=[*tried, *in_bf16(lines)],
+        how=how(asked),
+        objects=as_objects(lines, failed) | {"quick": asked.quick, "repeats": asked.repeats},
+        failed=failed,
+        quick=asked.quick,
+    )
+
+
+def markdown(told: Told, machine: Described) -> str:
+    """Table, what each work is, notes, what failed, and the machine."""
+    parts = [f"**{NO_PROOF}**"] if told.quick else []
+    parts.append(tabled(told.rows) if told.rows else "Nothing was measured.")
+    notes = [*told.notes, *(f"failed: {name}: {why}" for name, why in told.failed.items())]
+    parts += ["\n".join(f"- {line}" for line in lines) for lines in (told.about, notes) if lines]
+    return "\n\n".join([*parts, told.how, on(machine)]) + "\n"
 
 
 def tabled(rows: Sequence[Mapping[str, str]]) -> str:

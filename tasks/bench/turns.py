@@ -17,6 +17,7 @@ from tasks.frozen import Frozen, GraftError
 
 ROOT = Path(__file__).parents[2]
 TAIL = 4  # lines of a failed side's stderr that are shown
+STDOUT = "stdout.txt"
 OURS = "graft"
 TRIED = 20  # steps of a trial
 QUICK_ROWS = 64  # of a side that takes so few that a row costs the same in any, with --quick
@@ -63,27 +64,44 @@ def run(order: Order) -> tuple[Taken, NDArray[np.float32] | None, float]:
     Raises:
         SideFailed: it ended badly.
     """
-    order.out.mkdir(parents=True, exist_ok=True)
-    told, began = order.out / "stderr.txt", time.perf_counter()
-    settings = {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
-    settings |= {"GRAFT_PRECISION": "bf16" if order.settings.bf16 else "fp32"} if order.by == OURS else {}
-    with told.open("w") as errors:
+    settings = {"GRAFT_PRECISION": "bf16" if order.settings.bf16 else "fp32"} if order.by == OURS else {}
+    settings |= {"GRAFT_MEANS": order.means} if order.means else {}
+    wall = process(order.by, ("tasks.bench.side",), order.out, settings, order.model_dump_json())
+    answers = order.out / ANSWERS
+    taken = Taken.model_validate_json((order.out / TAKEN).read_text())
+    return taken, np.load(answers) if answers.exists() else None, wall
+
+
+def process(name: str, words: Sequence[str], out: Path, settings: Mapping[str, str], given: str = "") -> float:
+    """Run a module of this checkout in a fresh process without network; returns its seconds.
+
+    Args:
+        name: of the side, for its error.
+        words: the module and its arguments.
+        out: a folder, made if need be; `stdout.txt` and `stderr.txt` there hold what it has said.
+        settings: environment variables that it has beside ours.
+        given: its stdin.
+
+    Raises:
+        SideFailed: it ended badly.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    told, began = out / "stderr.txt", time.perf_counter()
+    with told.open("w") as errors, (out / STDOUT).open("w") as said:
         code = subprocess.run(
-            [sys.executable, "-m", "tasks.bench.side"],
-            input=order.model_dump_json(),
+            [sys.executable, "-m", *words],
+            input=given,
             text=True,
-            env=os.environ | settings,
-            stdout=subprocess.DEVNULL,
+            env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT), **settings},
+            stdout=said,
             stderr=errors,
             check=False,
         ).returncode
     wall = time.perf_counter() - began
     if code:
         tail = [line for line in told.read_text(errors="replace").splitlines() if line.strip()][-TAIL:]
-        raise SideFailed(f"{order.by} ended with exit code {code}: {tail[-1] if tail else 'no output'}", tail, wall)
-    answers = order.out / ANSWERS
-    taken = Taken.model_validate_json((order.out / TAKEN).read_text())
-    return taken, np.load(answers) if answers.exists() else None, wall
+        raise SideFailed(f"{name} ended with exit code {code}: {tail[-1] if tail else 'no output'}", tail, wall)
+    return wall
 
 
 def trials(work: Work) -> tuple[Side, ...]:

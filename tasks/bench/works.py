@@ -1,6 +1,6 @@
 """What is measured: every work with what Graft runs, what stands beside it, and the goal. One table."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from tasks.compose import load
@@ -125,22 +125,22 @@ class Asked(Frozen):
     quick: bool
 
 
-def asked(against: str, repeats: int | None, quick: bool, only: str | None = None) -> Asked:
-    """What the options mean; `only` are names of works with commas.
+def asked(against: str | None, repeats: int | None, quick: bool, only: str | None = None) -> Asked:
+    """What the options mean; `against` are peers (None: all) and `only` names of works, with commas.
 
     Raises:
         GraftError: an unknown peer or work, or no turn.
     """
-    peers = chosen("--against", against, PEERS)
+    peers = PEERS if against is None else chosen("--against", against, PEERS)
     works = [work for work in WORKS if work.peer in peers]
     if only is not None:
-        wanted = chosen("--only", only, [work.name for work in works])
-        works = [work for work in works if work.name in wanted]
+        few = chosen("--only", only, [work.name for work in works])
+        works = [work for work in works if work.name in few]
     return Asked(works=tuple(works), repeats=turns_of(repeats, quick), quick=quick)
 
 
 def turns_of(repeats: int | None, quick: bool) -> int:
-    """How many turns --repeats means.
+    """How many turns are meant: 3 if nothing is said, 1 with `quick`.
 
     Raises:
         GraftError: none.
@@ -151,8 +151,31 @@ def turns_of(repeats: int | None, quick: bool) -> int:
     return turns
 
 
+def kind_of(kinds: Mapping[str, bool], others: Mapping[str, object]) -> str | None:
+    """The option that asks for another kind of benchmark, if one does.
+
+    Args:
+        kinds: such options, and whether they are given.
+        others: options that choose what stands beside Graft; None where not given.
+
+    Raises:
+        GraftError: two kinds at once, or one with an option that means nothing to it.
+    """
+    asked_for = [name for name, given in kinds.items() if given]
+    if len(asked_for) > 1:
+        raise GraftError(
+            f"{' and '.join(asked_for)} are benchmarks of their own, with a table each. Ask one at a time."
+        )
+    for name, given in others.items():
+        if asked_for and given is not None:
+            raise GraftError(
+                f"{name} chooses what stands beside Graft, and {asked_for[0]} has only Graft itself. Leave one out."
+            )
+    return asked_for[0] if asked_for else None
+
+
 def chosen(option: str, given: str, valid: Sequence[str]) -> list[str]:
-    """The names that an option gives, with commas.
+    """The names that an option gives with commas.
 
     Raises:
         GraftError: there is none, or one is not valid.

@@ -53,10 +53,14 @@ class Compared(Frozen):
 
 
 class Child(Frozen):
-    """One run of a comparison. Its model's name is one of its own, and the recipe says that it is never crowned."""
+    """One run of a comparison. Its model's name is one of its own, and the recipe says that it is never crowned.
+
+    `words`: with which `graft finetune` and the experiment give the same run.
+    """
 
     method: str
     limit: int | None
+    words: tuple[str, ...]
     recipe: Recipe
 
 
@@ -135,7 +139,8 @@ def _child(compared: Compared, method: str, kept: str, model: str, limit: int | 
     words = [*compared.overrides, f"name={name}", f"model={model}", "crown=false", f"seed={seed}"]
     words += [] if method == kept else [f"method={method}"]
     words += [f"dataset.limit={'null' if limit is None else limit}"] if compared.limits else []
-    return Child(method=called(method), limit=limit, recipe=compose.load(compared.experiment, words))
+    recipe = compose.load(compared.experiment, words)
+    return Child(method=called(method), limit=limit, words=tuple(words), recipe=recipe)
 
 
 def prepared(children: Sequence[Child]) -> Shared:
