@@ -1,6 +1,5 @@
 """A sitting of a benchmark: its folder, its machine before and after, its sides' workplace, and what failed."""
 
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -86,12 +85,6 @@ def workplace() -> Iterator[Path]:
 @contextmanager
 def tracked(home: Path) -> Iterator[None]:
     """MLflow's database of this folder, made where there is none, is the one in force."""
-    before = os.environ.get("MLFLOW_TRACKING_URI")
-    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{home / 'mlflow.db'}"
-    try:
+    with runtime.setting({"MLFLOW_TRACKING_URI": f"sqlite:///{home / 'mlflow.db'}"}):
         turns.ready()
         yield
-    finally:
-        del os.environ["MLFLOW_TRACKING_URI"]
-        if before is not None:
-            os.environ["MLFLOW_TRACKING_URI"] = before

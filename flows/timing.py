@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from tasks import runtime
+
 app = typer.Typer()
 
 Json = Annotated[bool, typer.Option("--json", help="end stdout with one JSON object; all else goes to stderr")]
@@ -22,21 +24,24 @@ def bench(
     whole: Annotated[
         bool, typer.Option("--whole", help="instead: whole commands by wall clock, against their goals")
     ] = False,
+    growth: Annotated[
+        str | None,
+        typer.Option(help="instead, how Graft's own training grows: rows, length, image, model with commas, or all"),
+    ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="a few hundred rows, one epoch, one turn: minutes, and no proof")
     ] = False,
     repeats: Annotated[int | None, typer.Option(help="turns, in which each side runs once; 3 if not given")] = None,
     to: Annotated[Path | None, typer.Option(help="a new folder for the files; one in GRAFT_HOME if not given")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda or mps for both sides; else as GRAFT_DEVICE has it")
+    ] = None,
     readme: Annotated[
         Path | None,
         typer.Option(
             help="a file whose table, between `<!-- bench -->` and `<!-- /bench -->` (`growth`, `means` or `whole` "
             "with that option), is replaced"
         ),
-    ] = None,
-    growth: Annotated[
-        str | None,
-        typer.Option(help="instead, how Graft's own training grows: rows, length, image, model with commas, or all"),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -62,28 +67,33 @@ def bench(
 
     Let nothing else run meanwhile: the figures are of the machine as it is.
     """
-    from tasks.bench.works import PEERS, asked, kind_of
+    from tasks.bench.works import asked, kind_of
 
     kinds = {"--means": means, "--whole": whole, "--growth": growth is not None}
-    kind = kind_of(kinds, {"--against": against, "--only": only} if growth is None else {})
-    if growth is not None:
-        from tasks.bench.growth.curves import asked as grown
+    kind = kind_of(kinds, {"--against": against, "--only": only})
+    with runtime.setting({"GRAFT_DEVICE": device} if device else {}):  # every side is a process that inherits it
+        runtime.device()
+        if kind:
+            raise SystemExit(_alone(kind, growth or "all", repeats, quick, (to, readme, json)))
+        wanted = asked(against, repeats, quick, only)
+        from flows import bench as measuring
 
-        curves = grown(growth, repeats, quick, ",".join(PEERS) if against is None else against, only)
-        from flows import growth as growing
+        raise SystemExit(measuring.main(wanted, to, readme, json))
 
-        raise SystemExit(growing.main(curves, to, readme, json))
+
+def _alone(kind: str, growth: str, repeats: int | None, quick: bool, out: tuple[Path | None, Path | None, bool]) -> int:
+    """Run a benchmark of Graft by itself; returns the exit code."""
+    if kind == "--growth":
+        from flows.growth import main as of_growth
+        from tasks.bench.growth import curves
+
+        return of_growth(curves.asked(growth, repeats, quick), *out)
     if kind == "--means":
         from flows.means import main as of_means
         from tasks.bench import gains
 
-        raise SystemExit(of_means(gains.asked(repeats, quick), to, readme, json))
-    if kind == "--whole":
-        from flows.whole import main as of_whole
-        from tasks.bench import whole as wholes
+        return of_means(gains.asked(repeats, quick), *out)
+    from flows.whole import main as of_whole
+    from tasks.bench import whole
 
-        raise SystemExit(of_whole(wholes.asked(repeats, quick), to, readme, json))
-    wanted = asked(against, repeats, quick, only)
-    from flows import bench as measuring
-
-    raise SystemExit(measuring.main(wanted, to, readme, json))
+    return of_whole(whole.asked(repeats, quick), *out)

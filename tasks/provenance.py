@@ -122,16 +122,12 @@ def settings_of(machine: Machine) -> Iterator[tuple[Compared, ...]]:
 
     usual, wanted = _machine(), {"GRAFT_PRECISION": machine.precision, "GRAFT_MEANS": machine.means}
     wanted |= {"GRAFT_DEVICE": "cpu"} if machine.device == "cpu" else {}
-    before = {name: os.environ.get(name) for name in wanted}
     torch.set_num_threads(machine.threads)
-    os.environ.update(wanted)
     try:
-        yield tuple(row for row in _machines(_machine(), usual) if not row.same)
+        with runtime.setting(wanted):
+            yield tuple(row for row in _machines(_machine(), usual) if not row.same)
     finally:
         torch.set_num_threads(usual.threads)
-        for name, value in before.items():
-            os.environ.pop(name)
-            os.environ.update({name: value} if value is not None else {})
 
 
 @cache

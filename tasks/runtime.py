@@ -3,7 +3,7 @@
 import importlib.util
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, cast, get_args
@@ -85,14 +85,21 @@ def allowance(*folders: Path) -> str:
 @contextmanager
 def allowing(*folders: Path) -> Iterator[None]:
     """Allow these folders for a while: what a person names at the terminal may be looked at."""
-    before = os.environ.get("GRAFT_ALLOW")
-    os.environ["GRAFT_ALLOW"] = allowance(*folders)
+    with setting({"GRAFT_ALLOW": allowance(*folders)}):
+        yield
+
+
+@contextmanager
+def setting(values: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables for a while, also of the processes that are started meanwhile."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:
-        del os.environ["GRAFT_ALLOW"]
-        if before is not None:
-            os.environ["GRAFT_ALLOW"] = before
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            os.environ.update({name: value} if value is not None else {})
 
 
 def package_folder(name: str) -> Path:

@@ -32,7 +32,6 @@ from tasks.screen import watched
 pytest_plugins = ["made"]
 
 ROOT = Path(__file__).parents[1]
-BOTH = "trainer,timm"
 SOON = ("schedule.epochs=1",)
 MADE = (
     Rows(
@@ -62,10 +61,10 @@ def messages() -> pd.DataFrame:
 
 
 def test_names_choose_curves_in_the_order_of_the_table() -> None:
-    assert asked("all", None, False, BOTH, None).curves == CURVES
-    assert [curve.name for curve in asked("model, rows", None, False, BOTH, None).curves] == ["rows", "model"]
+    assert asked("all", None, False).curves == CURVES
+    assert [curve.name for curve in asked("model, rows", None, False).curves] == ["rows", "model"]
     for repeats, quick, times in ((None, False, 3), (None, True, 1), (5, True, 5)):
-        assert asked("rows", repeats, quick, BOTH, None).repeats == times
+        assert asked("rows", repeats, quick).repeats == times
 
 
 @pytest.mark.parametrize(
@@ -74,9 +73,10 @@ def test_names_choose_curves_in_the_order_of_the_table() -> None:
         (["width"], "--growth 'width': 'width' is unknown. Valid, with commas: rows, length, image, model, all."),
         ([","], "no name is given"),
         (["rows", "--repeats", "0"], "--repeats 0 is no number of turns"),
-        (["rows", "--only", "text"], "--growth times Graft alone at several sizes, and --only chooses a comparison"),
-        (["all", "--against", "timm"], "and --against chooses a comparison with others. Give one of them."),
-        (["all", "--against", "keras"], "--against 'keras': 'keras' is unknown"),
+        (["rows", "--only", "text"], "--only chooses what stands beside Graft, and --growth has only Graft itself."),
+        (["all", "--against", "timm"], "--against chooses what stands beside Graft, and --growth has only Graft"),
+        (["all", "--device", "tpu"], "GRAFT_DEVICE='tpu' is not on this machine. Valid here: cpu"),
+        (["all", "--means"], "are benchmarks of their own, with a table each. Ask one at a time."),
     ],
 )
 def test_what_cannot_be_asked_is_refused_before_anything_is_made(
@@ -382,7 +382,7 @@ def test_our_own_readme_has_the_place() -> None:
 
 def test_every_size_of_a_quick_run_is_made_of_the_real_data(home: Path, data_folder: Path) -> None:
     with sitting.workplace() as folder:
-        running = growth.Growth(asked("length,model", None, True, BOTH, None), folder / "growth.csv", folder)
+        running = growth.Growth(asked("length,model", None, True), folder / "growth.csv", folder)
         made = [running._made(curve, size) for curve in running.asked.curves for size in curve.few]
 
     lengths, networks = [one for one in CURVES if isinstance(one, Lengths | Networks)]

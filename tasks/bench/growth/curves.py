@@ -10,10 +10,10 @@ import pandas as pd
 from tasks.backbones.text import TextNetwork
 from tasks.bench.growth.made import joined, multiplied, shorten
 from tasks.bench.orders import Taken
-from tasks.bench.works import PEERS, chosen, turns_of
+from tasks.bench.works import chosen, turns_of
 from tasks.compose import load
 from tasks.datasets.spec import LABEL
-from tasks.frozen import Frozen, GraftError
+from tasks.frozen import Frozen
 from tasks.recipe import Recipe
 from tasks.results import Prepared, Target
 
@@ -154,18 +154,12 @@ class Asked(Frozen):
     quick: bool
 
 
-def asked(growth: str, repeats: int | None, quick: bool, against: str, only: str | None) -> Asked:
+def asked(growth: str, repeats: int | None, quick: bool) -> Asked:
     """What the options mean; `growth` are names of curves with commas, or `all`.
 
     Raises:
-        GraftError: an unknown curve, no turn, or options that choose what stands beside Graft, which nothing does here.
+        GraftError: an unknown curve, or no turn.
     """
-    if only is not None or {*chosen("--against", against, PEERS)} != {*PEERS}:
-        told = "--against" if only is None else "--only"
-        raise GraftError(
-            f"--growth times Graft alone at several sizes, and {told} chooses a comparison with others. "
-            "Give one of them."
-        )
     names = [curve.name for curve in CURVES]
     wanted = chosen("--growth", growth, [*names, "all"])
     curves = [curve for curve in CURVES if "all" in wanted or curve.name in wanted]
