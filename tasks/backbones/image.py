@@ -11,7 +11,6 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from tasks import runtime
 from tasks.backbones.keymaps import KEY_MAPS
 from tasks.backbones.network import Batch, Network, Rows, by_block
 from tasks.backbones.ways import Way
@@ -49,10 +48,6 @@ class ImageNetwork(Network):
     def logits(self, batch: Batch) -> Tensor:
         out: Tensor = self.module(batch["x"])  # networks differ in the name of their one argument
         return out
-
-    @property
-    def at_once(self) -> int:
-        return 32 if runtime.device() == "cpu" else 64  # the maps of more outgrow a processor's cache
 
     def beside(self, rows: Rows, features: Tensor) -> Batch:
         return {"x": features}  # no picture is opened: its first layer will not look at it

@@ -23,6 +23,8 @@ def swaps(network: Network, rows: Rows) -> dict[nn.Module, type[nn.Module]]:
         rows: any.
     """
     found: dict[nn.Module, type[nn.Module]] = {}
+    if not any(isinstance(child, nn.BatchNorm2d) for child in network.module.modules()):
+        return found
     for layer, norm in _pairs(network, rows):
         taken = _taken(layer, norm)
         if taken is not None:

@@ -90,10 +90,11 @@ def quicken(network: Network, rows: Rows, by: Mapping[str, Finder] = TRAINING) -
     allowed = wanted()
     for mean, find in by.items():
         swaps = find(network, few) if mean in allowed else {}
-        if swaps and before is None:
-            before = logits_of(network, few)
+        if not swaps:
+            continue
+        before = logits_of(network, few) if before is None else before
         plain = _swap(swaps)
-        if before is None or torch.allclose(logits_of(network, few), before, rtol=TOLERANCE, atol=TOLERANCE):
+        if torch.allclose(logits_of(network, few), before, rtol=TOLERANCE, atol=TOLERANCE):
             done = plain | done
         else:
             _swap(plain)
