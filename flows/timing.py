@@ -5,8 +5,6 @@ from typing import Annotated
 
 import typer
 
-from tasks import runtime
-
 app = typer.Typer()
 
 Json = Annotated[bool, typer.Option("--json", help="end stdout with one JSON object; all else goes to stderr")]
@@ -67,6 +65,7 @@ def bench(
 
     Let nothing else run meanwhile: the figures are of the machine as it is.
     """
+    from tasks import runtime
     from tasks.bench.works import asked, kind_of
 
     kinds = {"--means": means, "--whole": whole, "--growth": growth is not None}
