@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from made import Graft
+from sides import Shown, Stand, failed
 
 from flows import bench, sitting
 from tasks.bench import turns, works
-from tasks.bench.machine import described
 from tasks.bench.orders import Order, Taken
 from tasks.bench.turns import SideFailed
 from tasks.bench.works import Work
@@ -31,50 +31,28 @@ MADE = tuple(
 )  # fmt: skip
 
 
-class Sides:
-    """Stands in for the processes: ours takes 1 s, theirs 3 s; remembers its orders."""
+class Sides(Stand):
+    """Ours takes 1 s, theirs 3 s."""
 
-    def __init__(self) -> None:
-        self.orders: list[Order] = []
-        self.fail: str | None = None
-        self.stop_after = 1000
+    fail: str | None = None
 
-    def __call__(self, order: Order) -> tuple[Taken, Any, float]:
-        if len(self.orders) >= self.stop_after:
-            raise KeyboardInterrupt
-        self.orders.append(order)
+    def ran(self, order: Order) -> tuple[Taken, Any]:
         if order.by == self.fail and order.recipe.seed == 0:
-            raise SideFailed(f"{order.by} ended with exit code 1: no luck", ["first", "no luck"], 1.5)
+            raise failed(order.by, "no luck")
         rows = rows_of(order.data, "train")
         taken = Taken(
             seconds=1.0 if order.by == "graft" else 3.0, ready=1.0, rows=order.rows or len(rows), epochs=1, steps=4,
             trained=1, peak=10**9, seen=f"seed {order.recipe.seed}", flops=1e9,
         )  # fmt: skip
         answers = np.eye(order.data.target.outputs, dtype=np.float32)[rows_of(order.data, "test").labels]
-        return taken, None if order.rows else answers, 5.0
-
-
-class Shown:
-    """What the bar has shown."""
-
-    def __init__(self) -> None:
-        self.bars: list[tuple[int, int | None, str]] = []
-
-    def moved(self, stage: str, done: int, total: int | None, figures: str) -> None:
-        self.bars += [(done, total, figures)] if stage == "bench" else []
-
-    def said(self, text: str) -> None:
-        """The terminal is looked at for that."""
+        return taken, None if order.rows else answers
 
 
 @pytest.fixture
 def sides(home: Path, monkeypatch: pytest.MonkeyPatch) -> Sides:
     found = Sides()
     monkeypatch.setattr(works, "WORKS", MADE)
-    monkeypatch.setattr(turns, "run", found)
-    monkeypatch.setattr(turns, "ready", lambda: None)
-    monkeypatch.setattr(sitting, "described", lambda: described(0.001))
-    monkeypatch.setattr(sitting, "again", lambda machine: machine)
+    found.seated(monkeypatch)
     return found
 
 
@@ -85,7 +63,7 @@ def lines(folder: Path) -> list[dict[str, str]]:
 def test_both_sides_run_in_turn_after_the_trials_and_all_files_are_written(
     sides: Sides, tmp_path: Path, graft: Graft
 ) -> None:
-    shown = Shown()
+    shown = Shown("bench")
     with watched(shown):
         told = graft("bench", "--repeats", 2, "--to", tmp_path / "out", "--json")
     answer = json.loads(told.out.splitlines()[-1])

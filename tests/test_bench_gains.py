@@ -8,15 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 from made import Graft
+from sides import Stand, failed
 from test_bench_table import taken
 
-from flows import sitting
-from tasks.bench import gains, turns
+from tasks.bench import gains
 from tasks.bench.gains import TRIED, Gain, Tried, asked, cells, settings
-from tasks.bench.machine import described
 from tasks.bench.orders import Order, Taken
 from tasks.bench.table import Spread
-from tasks.bench.turns import Raw, SideFailed
+from tasks.bench.turns import Raw
 from tasks.frozen import GraftError
 from tasks.prepare import rows_of
 from tasks.speed.means import MEANS
@@ -30,32 +29,23 @@ ONE = Tried(
 ABSENT = Tried(name="absent", about="no rows", experiment="imagenet10_scratch", changes=(), quick=())
 
 
-class Sides:
-    """Stands in for the processes: 4 s with no mean, else 2 s; remembers its orders."""
+class Sides(Stand):
+    """4 s with no mean, else 2 s."""
 
-    def __init__(self) -> None:
-        self.orders: list[Order] = []
-        self.fail: str | None = None
-        self.stop_after = 1000
+    fail: str | None = None
 
-    def __call__(self, order: Order) -> tuple[Taken, Any, float]:
-        if len(self.orders) >= self.stop_after:
-            raise KeyboardInterrupt
-        self.orders.append(order)
+    def ran(self, order: Order) -> tuple[Taken, Any]:
         if order.means == self.fail:
-            raise SideFailed("graft ended with exit code 1: no luck", ["first", "no luck"], 1.5)
+            raise failed("graft", "no luck")
         answers = np.eye(order.data.target.outputs, dtype=np.float32)[rows_of(order.data, "test").labels]
-        return taken(4.0 if order.means == "none" else 2.0), answers, 5.0
+        return taken(4.0 if order.means == "none" else 2.0), answers
 
 
 @pytest.fixture
 def sides(home: Path, monkeypatch: pytest.MonkeyPatch) -> Sides:
     found = Sides()
     monkeypatch.setattr(gains, "TRIED", (ONE,))
-    monkeypatch.setattr(turns, "run", found)
-    monkeypatch.setattr(turns, "ready", lambda: None)
-    monkeypatch.setattr(sitting, "described", lambda: described(0.001))
-    monkeypatch.setattr(sitting, "again", lambda machine: machine)
+    found.seated(monkeypatch)
     return found
 
 

@@ -10,20 +10,19 @@ import pandas as pd
 import pytest
 import torch
 from made import Graft
+from sides import Shown, Stand, failed
 
 from flows import growth, sitting
 from tasks.backbones.text import TextNetwork
-from tasks.bench import turns
 from tasks.bench.growth import curves
 from tasks.bench.growth.curves import CURVES, TWO, Curve, Lengths, Networks, Point, Rows, asked, foreseen
 from tasks.bench.growth.law import fitted
 from tasks.bench.growth.made import joined, multiplied, shorten
 from tasks.bench.growth.picture import draw
 from tasks.bench.growth.table import line
-from tasks.bench.machine import described
 from tasks.bench.orders import Order, Taken
 from tasks.bench.page import NO_PROOF, check_readme
-from tasks.bench.turns import Raw, SideFailed
+from tasks.bench.turns import Raw
 from tasks.compose import CONFIGS, load
 from tasks.frozen import GraftError
 from tasks.prepare import prepare, rows_of
@@ -238,45 +237,23 @@ def test_what_a_size_will_take_is_foreseen_from_its_nearest_neighbour(home: Path
 # The command.
 
 
-class Trainings:
-    """Stands in for the processes: 10 ms a row; remembers its orders."""
+class Trainings(Stand):
+    """10 ms a row."""
 
-    def __init__(self) -> None:
-        self.orders: list[Order] = []
-        self.fail_at: int | None = None
-        self.stop_after = 1000
+    fail_at: int | None = None
 
-    def __call__(self, order: Order) -> tuple[Taken, Any, float]:
-        if len(self.orders) >= self.stop_after:
-            raise KeyboardInterrupt
-        self.orders.append(order)
+    def ran(self, order: Order) -> tuple[Taken, Any]:
         rows = len(rows_of(order.data, "train"))
         if order.recipe.dataset.limit == self.fail_at:
-            raise SideFailed("graft ended with exit code 1: no memory", ["first", "no memory"], 1.5)
-        return taken(rows / 100, rows), None, 5.0
-
-
-class Shown:
-    """What the bar has shown."""
-
-    def __init__(self) -> None:
-        self.bars: list[tuple[int, int | None, str]] = []
-
-    def moved(self, stage: str, done: int, total: int | None, figures: str) -> None:
-        self.bars += [(done, total, figures)] if stage == "growth" else []
-
-    def said(self, text: str) -> None:
-        """The terminal is looked at for that."""
+            raise failed("graft", "no memory")
+        return taken(rows / 100, rows), None
 
 
 @pytest.fixture
 def trainings(home: Path, monkeypatch: pytest.MonkeyPatch) -> Trainings:
     found = Trainings()
     monkeypatch.setattr(curves, "CURVES", MADE)
-    monkeypatch.setattr(turns, "run", found)
-    monkeypatch.setattr(turns, "ready", lambda: None)
-    monkeypatch.setattr(sitting, "described", lambda: described(0.001))
-    monkeypatch.setattr(sitting, "again", lambda machine: machine)
+    found.seated(monkeypatch)
     return found
 
 
@@ -287,7 +264,7 @@ def lines(folder: Path) -> list[dict[str, str]]:
 def test_every_size_runs_once_a_turn_and_all_files_are_written(
     trainings: Trainings, tmp_path: Path, graft: Graft
 ) -> None:
-    shown = Shown()
+    shown = Shown("growth")
     with watched(shown):
         told = graft("bench", "--growth", "all", "--repeats", 2, "--to", tmp_path / "out", "--json")
     answer = json.loads(told.out.splitlines()[-1])
