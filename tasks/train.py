@@ -91,10 +91,11 @@ class Training:
         self.objective = Objective(self.target, labels, recipe.schedule.class_weights == "auto")
         self._place()
         heap.keep(self.network.module)
-        self.quickened = quicken(self.network, inputs_of(self.rows))
         self.run_on, self.judged = self.network, self.scored
         torch.manual_seed(recipe.seed)
         self.progress = resume.restore(found, self.network, self.optimizer) if found else resume.Progress()
+        with torch.random.fork_rng(devices=[]):
+            self.quickened = quicken(self.network, inputs_of(self.rows))  # of the restored: statistics are worked in
         self.resumed_at = self.progress.step or None
         self.metrics.forget_after(self.progress.step)
 

@@ -117,6 +117,10 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
         options = {"img_size": 96, "dynamic_img_size": False}  # not the architecture's: only its config tells
         for name, kind, own in (("cnn", "test_efficientnet", {}), ("vit", "test_vit", options)):
             module = timm.create_model(kind, num_classes=7, **own)
+            norms: list[Any] = [child for child in module.modules() if isinstance(child, torch.nn.BatchNorm2d)]
+            for norm in norms:
+                torch.nn.init.normal_(norm.running_mean, std=0.2)  # as pretraining leaves it: not what a new one has
+                torch.nn.init.uniform_(norm.running_var, 0.5, 2.0)
             save_for_hf(module, str(root / name), model_args=own, safe_serialization=True)
     rows = sentences(40)
     (root / "rows.csv").write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in rows))

@@ -31,6 +31,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "text, LoRA with dropout": ("encoder", {"kind": "lora", "dropout": 0.3}),
     "text, behind a frozen front": ("encoder", {"kind": "lora", "layers": 1}),
     "images, augmented": ("cnn", {"kind": "full"}),
+    "images, LoRA between frozen norms": ("cnn", {"kind": "lora"}),
     "text from scratch": ("scratch transformer", {"kind": "scratch"}),
 }
 
