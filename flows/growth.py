@@ -8,6 +8,7 @@ from rich.console import Console
 
 from flows.benched import conclude, tabled, widen
 from flows.sitting import STOPPED, measured, noting, opened
+from flows.underway import Key, Underway
 from tasks.bench import page as bench_page
 from tasks.bench import turns
 from tasks.bench.growth import page, picture
@@ -22,16 +23,15 @@ from tasks.prepare import prepare
 from tasks.screen import Bar, bar, say
 
 
-class Growth:
-    """Curves under way: what was measured, and what it has cost so far."""
+class Growth(Underway):
+    """Every size of every curve: what was measured so far."""
 
     def __init__(self, asked: Asked, csv: Path, folder: Path) -> None:
-        self.asked, self.csv, self.folder = asked, csv, folder
+        super().__init__(csv, folder)
+        self.asked = asked
         self.points: list[Point] = []
         self.raws: list[Raw] = []
-        self.failed: dict[str, str] = {}
-        self.ran: dict[tuple[str, str], tuple[float, float]] = {}
-        self.todo: list[tuple[str, str]] = []
+        self.took: dict[Key, tuple[float, float]] = {}  # seconds of the process, and of the training in it
 
     def run(self) -> None:
         """Make all sizes ready, then measure each once a turn; what fails is noted, and the others go on."""
@@ -55,7 +55,7 @@ class Growth:
     def _measured(self, point: Point, turn: int, shown: Bar) -> None:
         """Run a size, and note it in the CSV whatever came of it; one that failed is not run again."""
         name = " ".join(point.key)
-        shown.advance(f"{name}, turn {turn}; {self._left()}", steps=0)
+        shown.advance(f"{name}, turn {turn}; {self.left()}", steps=0)
         raw = Raw(work=point.curve, turn=turn, side=OURS, settings=point.size, wall=0.0)
         out = self.folder / f"{name}-{turn}".replace(":", "-")
         order = Order(by=OURS, kind="train", recipe=point.recipe, data=point.data, out=out)
@@ -63,14 +63,12 @@ class Growth:
             taken, _, wall = turns.run(order)
         except SideFailed as error:
             self._note(point, raw.model_copy(update={"wall": error.wall, "failed": str(error)}))
-            left = [key for key in self.todo if key != point.key]
-            gone, self.todo = len(self.todo) - len(left), left
-            shown.advance(self._left(), gone)
+            gone = self.drop(*point.key)
+            shown.advance(self.left(), gone)
             raise
         self._note(point, raw.model_copy(update={"wall": wall, "taken": taken}))
-        self.ran[point.key] = wall, taken.seconds
-        self.todo.remove(point.key)
-        shown.advance(self._left())
+        self.took[point.key] = wall, taken.seconds
+        self.ran(point.key, wall, shown)
         say(
             f"{name}, turn {turn} of {self.asked.repeats}: {taken.seconds:,.1f} s, {taken.rate:,.1f} rows/s, "
             f"{taken.peak / 1e6:,.0f} MB"
@@ -80,8 +78,8 @@ class Growth:
         self.raws.append(raw)
         append(self.csv, of_csv(point, raw))
 
-    def _left(self) -> str:
-        return turns.words_left(self.todo, foreseen(self.points, self.ran))
+    def left(self) -> str:
+        return turns.words_left(self.todo, foreseen(self.points, self.took))
 
 
 def main(asked: Asked, to: Path | None, readme: Path | None, as_json: bool) -> int:

@@ -73,7 +73,7 @@ def bench(
     with runtime.setting({"GRAFT_DEVICE": device} if device else {}):  # every side is a process that inherits it
         runtime.device()
         if kind:
-            raise SystemExit(_alone(kind, growth or "all", repeats, quick, (to, readme, json)))
+            raise SystemExit(_alone(kind, growth or "", repeats, quick, (to, readme, json)))
         wanted = asked(against, repeats, quick, only)
         from flows import bench as measuring
 

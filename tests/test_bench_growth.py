@@ -71,6 +71,7 @@ def test_names_choose_curves_in_the_order_of_the_table() -> None:
     [
         (["width"], "--growth 'width': 'width' is unknown. Valid, with commas: rows, length, image, model, all."),
         ([","], "no name is given"),
+        ([""], "--growth '': no name is given"),
         (["rows", "--repeats", "0"], "--repeats 0 is no number of turns"),
         (["rows", "--only", "text"], "--only chooses what stands beside Graft, and --growth has only Graft itself."),
         (["all", "--against", "timm"], "--against chooses what stands beside Graft, and --growth has only Graft"),
