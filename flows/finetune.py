@@ -10,7 +10,7 @@ from prefect import flow
 
 from flows import live
 from flows.check import passed
-from tasks import champion, runtime, tracking
+from tasks import champion, runtime, tracking, verify
 from tasks.evaluate import evaluate
 from tasks.frozen import Frozen
 from tasks.judge import judge
@@ -48,6 +48,7 @@ def _story(recipe: Recipe) -> Result:
     began = time.perf_counter()
     recipe.backbone.check()
     recipe, start = started(recipe)
+    verify.ready(recipe.dataset.accepts)
     data = prepare(recipe.model, recipe.dataset, recipe.seed)
     recipe.gate.check_rows(data.hashes["test"])
     prepared = time.perf_counter()

@@ -23,6 +23,7 @@ from tasks.results import Measured, Overlap, Part, Prepared, Scorecard, Target
 from tasks.rows import Rows
 from tasks.screen import bar
 from tasks.slices import BY_LENGTH, metric_of_part, slices
+from tasks.speed.quick import answering
 from tasks.steps import step
 
 
@@ -75,9 +76,10 @@ class Answered(NamedTuple):
 
 def _ask(network: Network, target: Target, data: Prepared, split: str) -> Answered:
     rows = rows_of(data, split)
-    with bar(f"score {split}", len(rows)) as shown:
-        inputs = network.ready(inputs_of(rows), data.hashes[split])
-        logits = logits_of(network, inputs, done=lambda rows: shown.advance(steps=rows))
+    inputs = inputs_of(rows)
+    with bar(f"score {split}", len(rows)) as shown, answering(network, inputs):
+        ready = network.ready(inputs, data.hashes[split])
+        logits = logits_of(network, ready, done=lambda rows: shown.advance(steps=rows))
     return Answered(rows, rows.labels, logits, answers(target, logits).numpy())
 
 

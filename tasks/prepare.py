@@ -7,8 +7,6 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +15,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tasks import near, runtime, unchanged
-from tasks.datasets.spec import GROUP, INPUTS, LABEL, ROW, SLICE, DatasetSpec, Source, target_of
+from tasks import runtime, unchanged
+from tasks.arranged import in_order, pool_of
+from tasks.datasets.spec import INPUTS, LABEL, ROW, SLICE, DatasetSpec, Source, target_of
 from tasks.frozen import GraftError
-from tasks.intake import Intake, check_seen, coded, take_in
+from tasks.intake import Intake, check_seen, take_in
 from tasks.results import Prepared, Target
 from tasks.rows import Rows, inputs_of
 from tasks.screen import counting
-from tasks.shelves import KEY_BYTES, key_order, keys_of
-from tasks.splits import Pool, carve, draw, joined
+from tasks.splits import Pool, carve, draw
 from tasks.steps import step
 
 __all__ = ["inputs_of", "prepare", "rows_of"]
@@ -72,7 +70,7 @@ def _prepared(name: str, dataset: DatasetSpec, source: Source, seed: int, made: 
         intakes[split] = take_in(dataset, source, split, made / "shelves" / split)
     for intake in intakes.values():
         check_seen(intake.seen, target)
-    pools = {split: _pool(intake, target, grouped=split == "train") for split, intake in intakes.items()}
+    pools = {split: pool_of(intake, target, grouped=split == "train") for split, intake in intakes.items()}
     marks = _marks(dataset, pools, seed)
     _check_splits(pools["train"].labels, marks, target)
     kept = {"train": marks == TRAIN, "validation": marks == VALIDATION}
@@ -131,53 +129,6 @@ def _within(keys: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.bo
     return found
 
 
-def _pool(intake: Intake, target: Target, grouped: bool) -> Pool:
-    """What deciding on the rows needs; `grouped`: with the units that must stay together."""
-    small = np.min_scalar_type(-target.outputs) if target.kind == "class" else None  # of millions of rows
-    keys = np.empty((intake.rows, KEY_BYTES), np.uint8)
-    labels, groups, done = [], [], 0
-    for rows, codes in _sorted(intake, target):
-        keys[done : done + len(rows)] = keys_of(rows)
-        done += len(rows)
-        labels.append(codes.astype(small) if small else codes)
-        if GROUP in rows.column_names:
-            groups += rows[GROUP].to_pylist()
-    pool = Pool(keys, np.concatenate(labels), None, np.arange(intake.rows, dtype=np.int32))
-    if not grouped:
-        return pool
-    units = [_alike(intake, target, keys)]
-    if groups:
-        units.append(np.unique(groups, return_inverse=True)[1])
-    own = joined(*units)
-    return replace(pool, units=own.astype(np.int32)) if np.bincount(own).max() > 1 else pool
-
-
-def _alike(intake: Intake, target: Target, keys: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """[N] ids that rows with nearly the same inputs share."""
-    with counting("near-duplicates") as shown:
-        tables = (rows for rows, _ in _sorted(intake, target))
-        if "image" not in intake.columns:
-            return near.text_groups(
-                (text for rows in tables for text in _texts(rows)), lambda n: shown.advance(steps=n)
-            )
-        looks = near.picture_groups([look for rows in tables for look in rows["look"].to_pylist()])
-    return joined(looks, np.unique(keys, axis=0, return_inverse=True)[1])
-
-
-def _texts(rows: pa.Table) -> Iterator[str]:
-    columns = [rows[name].to_pylist() for name in INPUTS if name in rows.column_names]
-    return ("\n".join(parts) for parts in zip(*columns, strict=True))
-
-
-def _sorted(intake: Intake, target: Target) -> Iterator[tuple[pa.Table, NDArray[Any]]]:
-    """The rows by key, then label, with their labels as numbers: whatever order they came in."""
-    for rows in intake.shelves:
-        codes = coded(rows[LABEL], target)
-        ranks = codes if codes.ndim == 1 else np.unique(codes, axis=0, return_inverse=True)[1]
-        order = key_order(keys_of(rows), ranks)
-        yield rows.take(order), codes[order]
-
-
 def _check_target(dataset: DatasetSpec, target: Target) -> None:
     if "f1" in dataset.scored and target.outputs != 2:
         raise GraftError(f"Metric 'f1' is for two classes; here are {target.outputs}. Use macro_f1.")
@@ -199,7 +150,7 @@ def _keep(intake: Intake, chosen: NDArray[np.bool_], target: Target, file: Path,
     digest = hashlib.sha256("\n".join(target.labels or ("number",)).encode())
     done, writer = 0, None
     with counting(f"write {split}") as shown:
-        for rows, codes in _sorted(intake, target):
+        for rows, codes in in_order(intake, target):
             mask = chosen[done : done + len(rows)]
             done += len(rows)
             table = _finished(rows.filter(pa.array(mask)), codes[mask])

@@ -1,6 +1,5 @@
 """What MLflow runs to serve a registered model: it is copied beside the weights, and nothing is pickled."""
 
-from contextlib import nullcontext
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -16,8 +15,6 @@ from tasks.objective import confidence, probabilities, said
 from tasks.pictures import picture_of
 from tasks.rows import inputs_of
 from tasks.speed.quick import answering
-
-MANY = 256  # rows from which on it pays to make the network quicker first
 
 
 class Served(PythonModel):  # type: ignore[misc]
@@ -45,7 +42,7 @@ class Served(PythonModel):  # type: ignore[misc]
         if "image" in self.model.recipe.dataset.inputs:
             table = table.assign(image=[picture_of(cell) for cell in table["image"]])
         rows = inputs_of(table)
-        with self.lock, answering(self.model.network, rows) if len(table) >= MANY else nullcontext():
+        with self.lock, answering(self.model.network, rows):
             return logits_of(self.model.network, rows)
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:

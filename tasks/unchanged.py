@@ -12,7 +12,8 @@ from tasks.datasets.spec import DatasetSpec
 from tasks.files import stamp, write_file
 from tasks.results import Prepared
 
-CODE = ("alike", "intake", "near", "pictures", "prepare", "rows", "shelves", "splits")  # what decides on the rows
+# what decides on the rows
+CODE = ("alike", "arranged", "intake", "near", "pictures", "prepare", "rows", "shelves", "splits")
 
 
 def mark_of(name: str, dataset: DatasetSpec, seed: int) -> str | None:
@@ -23,7 +24,7 @@ def mark_of(name: str, dataset: DatasetSpec, seed: int) -> str | None:
     places = dataset.places()
     if places is None:
         return None
-    digest = hashlib.sha256(f"{name} {seed} {dataset.model_dump_json()} {_code()}".encode())
+    digest = hashlib.sha256(f"{name} {seed} {dataset.model_dump_json()} {code()}".encode())
     try:
         for file in _files(places):
             told = stamp(file)
@@ -69,7 +70,8 @@ def _files(places: Iterable[Path]) -> Iterator[Path]:
             yield from (Path(folder) / name for name in sorted(names))
 
 
-def _code() -> str:
+def code() -> str:
+    """The hash of all of Graft's own code that decides on the rows."""
     here = Path(__file__).parent
     files = [*(here / f"{name}.py" for name in CODE), *sorted((here / "datasets").glob("*.py"))]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

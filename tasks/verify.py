@@ -1,24 +1,27 @@
 """The proof before registration: a fresh process without network loads the model from its URI and answers alike."""
 
 import os
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from tasks import runtime
+from tasks import fresh
 from tasks.datasets.spec import INPUTS
 from tasks.frozen import GraftError
 from tasks.objective import said, weighed
 from tasks.results import Target
 
 ROWS, TOLERANCE = 64, 1e-5
+SAVED = ("tasks.verify", "tasks.saved", "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store", "peft")
+LIBRARIES = {  # what takes long to import of all that loads a model
+    "text": (*SAVED, "transformers.modeling_utils"),
+    "image": (*SAVED, "timm"),
+}
 
 
 def keep(work: Path, rows: pd.DataFrame, logits: Tensor) -> None:
@@ -27,28 +30,21 @@ def keep(work: Path, rows: pd.DataFrame, logits: Tensor) -> None:
     save_file({"logits": logits}, work / "probe.safetensors")
 
 
+def ready(accepts: Literal["text", "image"]) -> None:
+    """Begin to import, beside whatever goes on, what `verify` will need for a model of texts or of images."""
+    if server := fresh.server():
+        server.load(LIBRARIES[accepts])
+
+
 def verify(uri: str, work: Path, target: Target) -> None:
     """Load `uri` in a new process with an empty hub cache and compare; `target` is the trained model's.
 
     Raises:
         GraftError: it does not load, or its logits (to 1e-5) or label names differ.
     """
-    if wrong := elsewhere("tasks.verify", uri, str(work), target.model_dump_json()):
+    run = (fresh.server() or fresh).run
+    if wrong := run("tasks.verify", uri, str(work), target.model_dump_json()):
         raise GraftError(f"The saved model failed its check and is not registered: {wrong}")
-
-
-def elsewhere(module: str, *words: str, hub: bool = False) -> str | None:
-    """Run one of Graft's modules in a new process that has no data and no GPU, and no hub unless `hub` says so.
-
-    Returns None if it ended well, else the last line that it said.
-    """
-    with tempfile.TemporaryDirectory() as empty:
-        alone = {"GRAFT_DATA": empty, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(Path(__file__).parents[1])}
-        alone |= {} if hub else {"HF_HUB_OFFLINE": "1", "HF_HOME": empty}
-        environment = {**os.environ, **alone, "MLFLOW_TRACKING_URI": runtime.tracking_uri()}
-        command = [sys.executable, "-m", module, *words]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    return None if done.returncode == 0 else (done.stderr.strip().splitlines() or ["no output"])[-1]
 
 
 def load(uri: str) -> Any:
@@ -62,11 +58,15 @@ def load(uri: str) -> Any:
         sys.dont_write_bytecode = kept
 
 
-def _compare(uri: str, work: Path, target: Target) -> None:
+def main(uri: str, work: str, target: str) -> None:
+    """The check itself, in the new process; what is wrong ends it."""
     import mlflow
 
     mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
-    loaded = load(uri)
+    _compare(load(uri), Path(work), Target.model_validate_json(target))
+
+
+def _compare(loaded: Any, work: Path, target: Target) -> None:
     served = loaded.unwrap_python_model()
     rows = pd.read_parquet(work / "probe.parquet")
     inputs = rows[[name for name in INPUTS if name in rows]]
@@ -88,7 +88,3 @@ def _same(answers: pd.DataFrame, wanted: Tensor, target: Target) -> bool:
         allowed, required = ([{n for n, on in zip(target.labels, row, strict=True) if on} for row in r] for r in rows)
         return all(need <= set(own) <= may for need, own, may in zip(required, answers["labels"], allowed, strict=True))
     return list(answers["label"]) == said(target, wanted)
-
-
-if __name__ == "__main__":
-    _compare(sys.argv[1], Path(sys.argv[2]), Target.model_validate_json(sys.argv[3]))

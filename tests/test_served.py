@@ -23,7 +23,7 @@ from tasks import runtime
 from tasks.frozen import GraftError
 from tasks.objective import probabilities
 from tasks.prepare import inputs_of, rows_of
-from tasks.served import MANY
+from tasks.speed.quick import MANY
 from tasks.verify import load
 
 pytest_plugins = ["made"]

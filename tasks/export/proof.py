@@ -1,12 +1,11 @@
 """The proof of an exported folder: loaded in a fresh process by plain libraries, it answers as the saved model does."""
 
-import sys
 from pathlib import Path
 
 import pandas as pd
 from safetensors.torch import load_file
 
-from tasks import verify
+from tasks import fresh
 from tasks.export.libraries import LIBRARIES
 from tasks.frozen import GraftError
 from tasks.results import Target
@@ -24,8 +23,13 @@ def prove(folder: Path, library: str, form: str, target: Target, work: Path, hub
         GraftError: it does not load, or its logits or label names differ.
     """
     words = (str(folder), library, form, target.model_dump_json(), str(work))
-    if wrong := verify.elsewhere("tasks.export.proof", *words, hub=hub):
+    if wrong := fresh.run("tasks.export.proof", *words, hub=hub):
         raise GraftError(f"The exported folder failed its check and is not kept: {wrong}")
+
+
+def main(folder: str, library: str, form: str, target: str, work: str) -> None:
+    """The check itself, in the new process; what is wrong ends it."""
+    _compare(Path(folder), library, form, Target.model_validate_json(target), Path(work))
 
 
 def _compare(folder: Path, library: str, form: str, target: Target, work: Path) -> None:
@@ -38,7 +42,3 @@ def _compare(folder: Path, library: str, form: str, target: Target, work: Path) 
     apart = float((wanted - got).abs().max())
     if not apart <= TOLERANCE[form]:
         raise SystemExit(f"its logits differ by {apart:.2g} from those of the model (allowed {TOLERANCE[form]}).")
-
-
-if __name__ == "__main__":
-    _compare(Path(sys.argv[1]), sys.argv[2], sys.argv[3], Target.model_validate_json(sys.argv[4]), Path(sys.argv[5]))
