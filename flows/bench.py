@@ -10,7 +10,7 @@ from flows.sitting import STOPPED, measured, noting, opened
 from flows.underway import Underway
 from tasks.bench import own, turns
 from tasks.bench.orders import Order, Taken
-from tasks.bench.table import Scores, append, check_same_answers, check_same_rows, columns, graded, scored
+from tasks.bench.table import Scores, check_same_answers, check_same_rows, columns, graded, scored
 from tasks.bench.turns import OURS, Raw, Side, SideFailed
 from tasks.bench.works import Asked, Work
 from tasks.prepare import prepare, rows_of
@@ -19,13 +19,12 @@ from tasks.results import Prepared
 from tasks.screen import Bar, bar, say
 
 
-class Bench(Underway):
+class Bench(Underway[Raw]):
     """Both sides of every work: what was measured so far."""
 
     def __init__(self, asked: Asked, csv: Path, folder: Path) -> None:
-        super().__init__(csv, folder)
+        super().__init__(csv, folder, columns)
         self.asked = asked
-        self.raws: list[Raw] = []
         self.scores: dict[str, Scores] = {}
         self.tried: list[str] = []
         self.ready: dict[str, tuple[Recipe, Recipe, Prepared]] = {}
@@ -113,11 +112,11 @@ class Bench(Underway):
         try:
             taken, answers, wall = turns.run(self._order(work, turn, side, rows))
         except SideFailed as error:
-            self._note(raw.model_copy(update={"wall": error.wall, "failed": str(error)}))
+            self.note(raw.model_copy(update={"wall": error.wall, "failed": str(error)}))
             raise
         ours, _, data = self.ready[work.name]
         value = None if answers is None else graded(ours.dataset.scored[0], rows_of(data, "test").labels, answers)
-        self._note(raw.model_copy(update={"wall": wall, "taken": taken, "score": value}))
+        self.note(raw.model_copy(update={"wall": wall, "taken": taken, "score": value}))
         self.ran(key, wall, shown)
         return taken, answers
 
@@ -139,10 +138,6 @@ class Bench(Underway):
             model=model,
             keep=self._kept(ours) if wanted else None,
         )
-
-    def _note(self, raw: Raw) -> None:
-        self.raws.append(raw)
-        append(self.csv, columns(raw))
 
 
 def main(asked: Asked, to: Path | None, readme: Path | None, as_json: bool) -> int:

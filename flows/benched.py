@@ -60,7 +60,8 @@ def show(screen: Console, told: Told, machine: Described, place: Path) -> None:
     if told.rows:
         screen.print(tabled(told.rows, ["" if good else "yellow" for good in told.good]))
     conclude(screen, (*told.notes, told.how, page.on(machine)), told.quick, told.failed)
-    screen.print(f"Table, every turn and the machine: {place}", markup=False, highlight=False, soft_wrap=True)
+    kept = "Table, picture, every turn" if any(place.glob("*.png")) else "Table, every turn"
+    screen.print(f"{kept} and the machine: {place}", markup=False, highlight=False, soft_wrap=True)
 
 
 def tabled(rows: Sequence[Mapping[str, str]], styles: Sequence[str]) -> Table:

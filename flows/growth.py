@@ -16,21 +16,19 @@ from tasks.bench.growth.curves import Asked, Curve, Point, foreseen
 from tasks.bench.growth.table import Line, as_objects, cells, line, of_csv
 from tasks.bench.machine import Described
 from tasks.bench.orders import Order
-from tasks.bench.table import append
 from tasks.bench.turns import OURS, Raw, SideFailed
 from tasks.files import write_file
 from tasks.prepare import prepare
 from tasks.screen import Bar, bar, say
 
 
-class Growth(Underway):
+class Growth(Underway[Raw]):
     """Every size of every curve: what was measured so far."""
 
     def __init__(self, asked: Asked, csv: Path, folder: Path) -> None:
-        super().__init__(csv, folder)
+        super().__init__(csv, folder, self._line)
         self.asked = asked
         self.points: list[Point] = []
-        self.raws: list[Raw] = []
         self.took: dict[Key, tuple[float, float]] = {}  # seconds of the process, and of the training in it
 
     def run(self) -> None:
@@ -62,11 +60,11 @@ class Growth(Underway):
         try:
             taken, _, wall = turns.run(order)
         except SideFailed as error:
-            self._note(point, raw.model_copy(update={"wall": error.wall, "failed": str(error)}))
+            self.note(raw.model_copy(update={"wall": error.wall, "failed": str(error)}))
             gone = self.drop(*point.key)
             shown.advance(self.left(), gone)
             raise
-        self._note(point, raw.model_copy(update={"wall": wall, "taken": taken}))
+        self.note(raw.model_copy(update={"wall": wall, "taken": taken}))
         self.took[point.key] = wall, taken.seconds
         self.ran(point.key, wall, shown)
         say(
@@ -74,9 +72,9 @@ class Growth(Underway):
             f"{taken.peak / 1e6:,.0f} MB"
         )
 
-    def _note(self, point: Point, raw: Raw) -> None:
-        self.raws.append(raw)
-        append(self.csv, of_csv(point, raw))
+    def _line(self, raw: Raw) -> dict[str, object]:
+        (point,) = (one for one in self.points if one.key == (raw.work, raw.settings))
+        return of_csv(point, raw)
 
     def left(self) -> str:
         return turns.words_left(self.todo, foreseen(self.points, self.took))

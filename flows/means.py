@@ -8,7 +8,7 @@ from flows.underway import Underway
 from tasks.bench import turns
 from tasks.bench.gains import Asked, Tried, settings, told_of
 from tasks.bench.orders import Order
-from tasks.bench.table import append, columns, graded
+from tasks.bench.table import columns, graded
 from tasks.bench.turns import OURS, Raw, SideFailed
 from tasks.prepare import prepare, rows_of
 from tasks.recipe import Recipe
@@ -16,13 +16,12 @@ from tasks.results import Prepared
 from tasks.screen import Bar, bar
 
 
-class Means(Underway):
+class Means(Underway[Raw]):
     """Every setting of the means on every training: what was measured so far."""
 
     def __init__(self, asked: Asked, csv: Path, folder: Path) -> None:
-        super().__init__(csv, folder)
+        super().__init__(csv, folder, columns)
         self.asked = asked
-        self.raws: list[Raw] = []
         self.ready: dict[str, tuple[Recipe, Prepared]] = {}
 
     def run(self) -> None:
@@ -60,16 +59,12 @@ class Means(Underway):
                 Order(by=OURS, kind="train", recipe=recipe, data=data, out=out, means=means)
             )
         except SideFailed as error:
-            self._note(raw.model_copy(update={"wall": error.wall, "failed": str(error)}))
+            self.note(raw.model_copy(update={"wall": error.wall, "failed": str(error)}))
             raise
         truth = rows_of(data, "test").labels
         score = None if answers is None else graded(recipe.dataset.scored[0], truth, answers)
-        self._note(raw.model_copy(update={"wall": wall, "taken": taken, "score": score}))
+        self.note(raw.model_copy(update={"wall": wall, "taken": taken, "score": score}))
         self.ran((work.name, means), wall, shown)
-
-    def _note(self, raw: Raw) -> None:
-        self.raws.append(raw)
-        append(self.csv, columns(raw))
 
 
 def main(asked: Asked, to: Path | None, readme: Path | None, as_json: bool) -> int:

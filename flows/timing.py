@@ -10,37 +10,43 @@ app = typer.Typer()
 Json = Annotated[bool, typer.Option("--json", help="end stdout with one JSON object; all else goes to stderr")]
 
 
+Against = Annotated[
+    str | None, typer.Option(help="trainer (transformers with peft), timm, or both with a comma, as if not given")
+]
+Only = Annotated[str | None, typer.Option(help="works with commas, such as text,images; all if not given")]
+Means = Annotated[
+    bool, typer.Option("--means", help="instead: Graft by itself, with none, each and all of its means of speed")
+]
+Whole = Annotated[bool, typer.Option("--whole", help="instead: whole commands by wall clock, against their goals")]
+Growth = Annotated[
+    str | None,
+    typer.Option(help="instead, how Graft's own training grows: rows, length, image, model with commas, or all"),
+]
+Quick = Annotated[bool, typer.Option("--quick", help="a few hundred rows, one epoch, one turn: minutes, and no proof")]
+Repeats = Annotated[int | None, typer.Option(help="turns, in which each side runs once; 3 if not given")]
+To = Annotated[Path | None, typer.Option(help="a new folder for the files; one in GRAFT_HOME if not given")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda or mps for both sides; else as GRAFT_DEVICE has it")]
+Readme = Annotated[
+    Path | None,
+    typer.Option(
+        help="a file whose table, between `<!-- bench -->` and `<!-- /bench -->` (`growth`, `means` or `whole` "
+        "with that option), is replaced"
+    ),
+]
+
+
 @app.command()
 def bench(
-    against: Annotated[
-        str | None, typer.Option(help="trainer (transformers with peft), timm, or both with a comma, as if not given")
-    ] = None,
-    only: Annotated[str | None, typer.Option(help="works with commas, such as text,images; all if not given")] = None,
-    means: Annotated[
-        bool, typer.Option("--means", help="instead: Graft by itself, with none, each and all of its means of speed")
-    ] = False,
-    whole: Annotated[
-        bool, typer.Option("--whole", help="instead: whole commands by wall clock, against their goals")
-    ] = False,
-    growth: Annotated[
-        str | None,
-        typer.Option(help="instead, how Graft's own training grows: rows, length, image, model with commas, or all"),
-    ] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="a few hundred rows, one epoch, one turn: minutes, and no proof")
-    ] = False,
-    repeats: Annotated[int | None, typer.Option(help="turns, in which each side runs once; 3 if not given")] = None,
-    to: Annotated[Path | None, typer.Option(help="a new folder for the files; one in GRAFT_HOME if not given")] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda or mps for both sides; else as GRAFT_DEVICE has it")
-    ] = None,
-    readme: Annotated[
-        Path | None,
-        typer.Option(
-            help="a file whose table, between `<!-- bench -->` and `<!-- /bench -->` (`growth`, `means` or `whole` "
-            "with that option), is replaced"
-        ),
-    ] = None,
+    against: Against = None,
+    only: Only = None,
+    means: Means = False,
+    whole: Whole = False,
+    growth: Growth = None,
+    quick: Quick = False,
+    repeats: Repeats = None,
+    to: To = None,
+    device: Device = None,
+    readme: Readme = None,
     json: Json = False,
 ) -> None:
     """Time Graft beside what its users would run instead, here and now; exit code 1 if a side failed.

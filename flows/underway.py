@@ -1,18 +1,23 @@
 """A benchmark that runs side after side: what each process has cost so far, what is still to run, and what failed."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from tasks.bench import turns
+from tasks.bench.table import append
 from tasks.screen import Bar
 
 Key = tuple[str, str]  # a work, and a side of it
+Ran = TypeVar("Ran")  # what is noted of a process
 
 
-class Underway:
-    """A benchmark under way; `csv` gets a line for every side, `folder` is thrown away at the end."""
+class Underway(Generic[Ran]):
+    """A benchmark under way; `csv` gets a line of `columns` for every side, `folder` is thrown away at the end."""
 
-    def __init__(self, csv: Path, folder: Path) -> None:
-        self.csv, self.folder = csv, folder
+    def __init__(self, csv: Path, folder: Path, columns: Callable[[Ran], dict[str, object]]) -> None:
+        self.csv, self.folder, self._columns = csv, folder, columns
+        self.raws: list[Ran] = []
         self.failed: dict[str, str] = {}
         self.walls: dict[Key, list[float]] = {}
         self.todo: list[Key] = []
@@ -23,6 +28,11 @@ class Underway:
         if key in self.todo:  # sides in bf16 were not foreseen
             self.todo.remove(key)
             shown.advance(self.left())
+
+    def note(self, raw: Ran) -> None:
+        """What came of a process: kept, and a line of the CSV."""
+        self.raws.append(raw)
+        append(self.csv, self._columns(raw))
 
     def left(self) -> str:
         """The time left in words."""

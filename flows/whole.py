@@ -13,7 +13,6 @@ from tasks import suites
 from tasks.bench import turns
 from tasks.bench.goals import told_of
 from tasks.bench.orders import Order
-from tasks.bench.table import append
 from tasks.bench.turns import OURS, STDOUT, SideFailed
 from tasks.bench.whole import FINETUNE, Asked, Step, Timed, Work
 from tasks.prepare import prepare
@@ -22,13 +21,12 @@ from tasks.screen import Bar, bar
 CURVE = "train/loss"  # noted after every step
 
 
-class Whole(Underway):
+class Whole(Underway[Timed]):
     """Every process of every work: what was measured so far."""
 
     def __init__(self, asked: Asked, csv: Path, folder: Path) -> None:
-        super().__init__(csv, folder)
+        super().__init__(csv, folder, Timed.columns)
         self.asked = asked
-        self.raws: list[Timed] = []
         self.steps: dict[str, tuple[Step, ...]] = {}
 
     def run(self) -> None:
@@ -66,10 +64,10 @@ class Whole(Underway):
             with tracked(home):
                 taken = self._command(step, home) if step.words else self._loop(work, home)
         except SideFailed as error:
-            self._note(raw.model_copy(update={"wall": error.wall, "failed": str(error)}))
+            self.note(raw.model_copy(update={"wall": error.wall, "failed": str(error)}))
             raise
         raw = raw.model_copy(update=taken)
-        self._note(raw)
+        self.note(raw)
         self.ran((work.name, step.side), raw.wall, shown)
 
     def _command(self, step: Step, home: Path) -> dict[str, float]:
@@ -88,10 +86,6 @@ class Whole(Underway):
         order = Order(by=OURS, kind="train", recipe=recipe, data=data, out=home / "loop")
         taken, _, wall = turns.run(order)
         return {"wall": wall, "training": taken.seconds}
-
-    def _note(self, raw: Timed) -> None:
-        self.raws.append(raw)
-        append(self.csv, raw.columns())
 
 
 def main(asked: Asked, to: Path | None, readme: Path | None, as_json: bool) -> int:
