@@ -232,9 +232,10 @@ def main() -> None:
         typer.secho("Error", fg="red", bold=True, err=True, nl=False)
         typer.echo(f": {error}", err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("\nStopped. The same command goes on from the last checkpoint.", err=True)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == 130 and isinstance(end.__context__, typer.Exit):  # typer's answer to Ctrl-C, not a command's own
+            typer.echo("\nStopped. The same command goes on from the last checkpoint.", err=True)
+        raise
 
 
 if __name__ == "__main__":

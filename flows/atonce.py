@@ -171,8 +171,12 @@ def _given(pipe: Connection) -> Iterator[tuple[Callable[[Any], Any], Any]]:
 def _stopped(number: int, _: object) -> None:
     """Stopped once, it is stopped: what it tidies up then must not be stopped again."""
     for stop in STOPS:
-        signal.signal(stop, signal.SIG_IGN)
+        signal.signal(stop, _stopping)  # not SIG_IGN: Python complains where one of them has arrived by now
     raise KeyboardInterrupt
+
+
+def _stopping(number: int, _: object) -> None:
+    pass
 
 
 def _end_with_parent() -> None:
