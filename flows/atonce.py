@@ -193,9 +193,9 @@ class _Teller:
         self._pipe, self._lock, self._last = pipe, threading.Lock(), 0.0
 
     def moved(self, stage: str, done: int, total: int | None, figures: str) -> None:
-        if time.monotonic() - self._last > EVERY:
+        if time.monotonic() - self._last > EVERY or done == total:
             self._last = time.monotonic()
-            self.tell("moved", f"{stage} {done:,} of {total:,}" if total else stage)
+            self.tell("moved", f"{stage} {100 * done // total} %" if total else stage)
 
     def said(self, text: str) -> None:
         self.tell("said", text)

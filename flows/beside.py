@@ -13,6 +13,7 @@ from tasks.recipe import Recipe
 from tasks.screen import Bar, bar, console, say
 
 MEMORY = 4 * 2**30  # bytes for a training beside others, where nobody says how many
+BAR = 66  # characters of a bar without its figures
 
 
 def jobs_for(count: int) -> int:
@@ -33,14 +34,18 @@ def beside(recipes: Sequence[Recipe], parent: str, jobs: int, known: Mapping[int
     environment = atonce.share(jobs, torch.get_num_threads())
     threads = int(environment["OMP_NUM_THREADS"])
     console.print(f"{jobs} at once, {threads} thread{'' if threads == 1 else 's'} each", highlight=False)
-    with bar("children", len(recipes)) as shown:
+    for place, outcome in known.items():
+        _over(place, recipes, outcome)
+    with bar("children", len(recipes), len(known)) as shown:
         seen = _Seen(recipes, shown)
-        for place, outcome in known.items():
-            seen.ended(place, outcome)
         left = {place: recipe for place, recipe in enumerate(recipes) if place not in known}
         work = partial(outcome_of, parent=parent, finish=as_it_is, so_far=(), jobs=jobs)
         atonce.each(_as_subflow(work), left, jobs, environment, seen)
-    return [seen.outcomes[place] for place in range(len(recipes))]
+    return [known.get(place) or seen.outcomes[place] for place in range(len(recipes))]
+
+
+def _over(place: int, recipes: Sequence[Recipe], outcome: Outcome) -> None:
+    console.print(f"{named(place, recipes)}  {told(outcome)}", highlight=False)
 
 
 class _Seen:
@@ -49,10 +54,12 @@ class _Seen:
     def __init__(self, recipes: Sequence[Recipe], shown: Bar) -> None:
         self.outcomes: dict[int, Outcome] = {}
         self._recipes, self._shown, self._now = recipes, shown, dict[int, str]()
+        self._common = _common([recipe.name for recipe in recipes])
 
     def moved(self, place: int, told: str) -> None:
-        self._now[place] = f"{self._recipes[place].name} {self._recipes[place].seed}: {told}"
-        self._shown.advance(escape("; ".join(self._now.values())), steps=0)
+        recipe = self._recipes[place]
+        self._now[place] = f"{recipe.name[self._common :]} {recipe.seed}: {told}"
+        self._show(0)
 
     def said(self, place: int, text: str) -> None:
         say(f"{self._recipes[place].name}, seed {self._recipes[place].seed}: {text}")
@@ -63,8 +70,18 @@ class _Seen:
             made = Outcome(recipe=self._recipes[place], reason=reason)
         self.outcomes[place] = made
         self._now.pop(place, None)
-        self._shown.advance(escape("; ".join(self._now.values())))
-        console.print(f"{named(place, self._recipes)}  {told(made)}", highlight=False)
+        self._show(1)
+        _over(place, self._recipes, made)
+
+    def _show(self, steps: int) -> None:
+        figures = "; ".join(self._now.values())
+        self._shown.advance(escape(figures[: max(0, console.width - BAR)]), steps)
+
+
+def _common(names: Sequence[str]) -> int:
+    """With how many characters all names begin, up to their last common hyphen."""
+    apart = (at for at, (one, other) in enumerate(zip(min(names), max(names), strict=False)) if one != other)
+    return min(names)[: next(apart, None)].rfind("-") + 1
 
 
 def _as_subflow(work: Callable[[Recipe], Outcome]) -> Callable[[Recipe], Outcome]:

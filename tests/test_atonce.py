@@ -115,5 +115,5 @@ def test_a_bar_tells_how_far_it_is() -> None:
     heard = Heard()
     atonce.each(count, {0: 3}, 1, {}, heard)
 
-    assert (0, "train 1 of 3") in heard.at
+    assert heard.at == [(0, "begins"), (0, "train 33 %"), (0, "train 100 %")]
     assert heard.made == {0: 3}
