@@ -200,9 +200,10 @@ def _living(group: int) -> list[str]:
 
 @pytest.mark.real
 def test_stopped_it_leaves_no_process_and_goes_on_and_a_killed_one_takes_nothing_with_it(
-    mine: Path, tmp_path: Path
+    mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = Command(mine, tmp_path / "home")
+    monkeypatch.setenv("GRAFT_HOME", str(command.home))
     first = command.start()
     until = time.monotonic() + 120
     while len(command.begun()) < 2:
@@ -218,6 +219,9 @@ def test_stopped_it_leaves_no_process_and_goes_on_and_a_killed_one_takes_nothing
     while left := _living(first.pid):
         assert time.monotonic() < until, left
         time.sleep(0.05)
+
+    place = tracking.experiment("mine-compare")
+    assert [run.info.status for run in tracking.client().search_runs([place])] == ["KILLED"] * 3, "with the parent"
 
     second = command.start()
     assert second.stderr is not None
