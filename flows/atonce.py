@@ -201,5 +201,5 @@ class _Teller:
         self.tell("said", text)
 
     def tell(self, kind: str, told: object) -> None:
-        with self._lock:
+        with self._lock, suppress(OSError):  # where nobody listens any more, this process is about to end
             self._pipe.send((kind, told))
