@@ -165,6 +165,12 @@ def compare(
         str | None, typer.Option(help="numbers of training rows with commas, such as 50,200,1000,all")
     ] = None,
     margin: Annotated[float, typer.Option(help="points within which two methods count as equally good")] = 2.0,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            help="children that train at once, each with its share of the cores; by cores and memory if not given"
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Compare methods on one experiment: a ranked table, a page with pictures, and an answer in plain words.
@@ -175,7 +181,7 @@ def compare(
     """
     from tasks.comparison.asked import asked
 
-    compared = asked(experiment, methods, seeds, limits, margin, overrides or [])
+    compared = asked(experiment, methods, seeds, limits, margin, overrides or [], jobs)
     from flows import compare as running
 
     raise SystemExit(running.main(compared, json))
@@ -226,9 +232,10 @@ def main() -> None:
         typer.secho("Error", fg="red", bold=True, err=True, nl=False)
         typer.echo(f": {error}", err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("\nStopped. The same command goes on from the last checkpoint.", err=True)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == 130 and isinstance(end.__context__, typer.Exit):  # typer's answer to Ctrl-C, not a command's own
+            typer.echo("\nStopped. The same command goes on from the last checkpoint.", err=True)
+        raise
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def compare(compared: Compared) -> Report:
     mark = _mark(children)
     run_id = suites.begin(children[0].recipe.model, mark, f"compare {compared.title}")
     with tracking.failing(run_id):
-        outcomes = run_all([child.recipe for child in children], run_id)
+        outcomes = run_all([child.recipe for child in children], run_id, jobs=compared.jobs)
         timed = _timed(children, outcomes, data)
         comparison = ranked(compared, children, [outcome.done for outcome in outcomes], data, timed)
         folder = runtime.home() / "reports" / f"{compared.name}-{mark[:8]}"

@@ -1,29 +1,22 @@
 """Many recipes as the children of one run: what is done is found again, what fails does not stop the others."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from prefect import Flow
-from rich.markup import escape
 
-from flows.finetune import run, started
-from tasks import suites, tracking
+from flows.beside import beside, jobs_for
+from flows.child import Finish, Outcome, as_it_is, found_of, named, outcome_of, told
+from flows.finetune import started
+from tasks import suites
 from tasks.frozen import Frozen, GraftError
-from tasks.prepare import prepare
 from tasks.recipe import Recipe
 from tasks.screen import console
-from tasks.suites import Done
+
+__all__ = ["Children", "Outcome", "Unfinished", "ended", "run_all"]
 
 Asked = TypeVar("Asked")
-
-
-class Outcome(Frozen):
-    """What became of a child: a finished run with its metrics, or the `reason` why there is none."""
-
-    recipe: Recipe
-    done: Done | None = None
-    reason: str = ""
-    before: bool = False  # it was finished by an earlier command
 
 
 class Children(Frozen):
@@ -60,56 +53,35 @@ def ended(suite: Flow[[Asked], Ended], asked: Asked) -> Ended:
         return report
 
 
-Finish = Callable[[Recipe, Sequence[Outcome]], Recipe]
-
-
-def as_it_is(recipe: Recipe, so_far: Sequence[Outcome]) -> Recipe:
-    """A child that does not depend on those before it."""
-    return recipe
-
-
-def run_all(recipes: Sequence[Recipe], parent: str, finish: Finish = as_it_is) -> list[Outcome]:
-    """Fine-tune the recipes one after another; the same call goes on with what is missing.
+def run_all(recipes: Sequence[Recipe], parent: str, finish: Finish = as_it_is, jobs: int | None = 1) -> list[Outcome]:
+    """Fine-tune the recipes; the same call goes on with what is missing. The outcomes are in the recipes' order.
 
     Args:
         recipes: the children. A finished run of the same recipe and model on the same rows is taken as it is.
         parent: the id of the suite's run in MLflow, to which the children are linked.
-        finish: completes a recipe when its turn comes, from the outcomes so far.
+        finish: completes a recipe when its turn comes, from the outcomes so far; with one job alone.
+        jobs: so many train at once, each in a process of its own; one is this process. None: see `jobs_for`.
     """
+    if jobs != 1:
+        known = _known(recipes, parent)
+        missing = len(recipes) - len(known)
+        if (jobs := min(jobs or jobs_for(missing), missing)) > 1:
+            return beside(recipes, parent, jobs, known)
     outcomes: list[Outcome] = []
-    for place, recipe in enumerate(recipes, 1):
-        name = escape(f"{recipe.name}, seed {recipe.seed}")
-        console.print(f"[bold]{place} of {len(recipes)}[/]  {name}", highlight=False)
-        outcomes.append(_child(recipe, parent, finish, outcomes))
-        console.print(f"        {_told(outcomes[-1])}", highlight=False)
+    for place, recipe in enumerate(recipes):
+        console.print(named(place, recipes), highlight=False)
+        outcomes.append(outcome_of(recipe, parent, finish, outcomes))
+        console.print(f"        {told(outcomes[-1])}", highlight=False)
     return outcomes
 
 
-def _child(recipe: Recipe, parent: str, finish: Finish, so_far: Sequence[Outcome]) -> Outcome:
-    try:
-        recipe = started(finish(recipe, so_far))[0]
-        found = _found(recipe)
-        done = found or suites.done(run(recipe).registered.run_id)
-        suites.link(done.run_id, parent)
-    except GraftError as error:
-        return Outcome(recipe=recipe, reason=str(error).splitlines()[0])
-    except (RuntimeError, OSError) as error:  # the machine's: out of memory, a lost disk or server
-        console.print_exception()
-        return Outcome(recipe=recipe, reason=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
-    return Outcome(recipe=recipe, done=done, before=found is not None)
-
-
-def _found(recipe: Recipe) -> Done | None:
-    """The finished run of this recipe on the rows that the source has now; they are read only if there is one."""
-    left = suites.finished(recipe)
-    if not left:
-        return None
-    return left.get(tracking.hashes_of(prepare(recipe.model, recipe.dataset, recipe.seed)))
-
-
-def _told(outcome: Outcome) -> str:
-    if outcome.done is None:
-        return f"[red]failed[/]: {escape(outcome.reason)}"
-    scores = outcome.done.metrics
-    told = ", ".join(f"{name} {scores[name]:.3f}" for name in outcome.recipe.dataset.scored if name in scores)
-    return f"[green]{'done before' if outcome.before else 'done'}[/]: {told} (run {outcome.done.run_id})"
+def _known(recipes: Sequence[Recipe], parent: str) -> dict[int, Outcome]:
+    """What is done already, by its place; what cannot be looked up is told when its turn comes."""
+    known: dict[int, Outcome] = {}
+    for place, recipe in enumerate(recipes):
+        with suppress(GraftError, RuntimeError, OSError):
+            own = started(recipe)[0]
+            if found := found_of(own):
+                suites.link(found.run_id, parent)
+                known[place] = Outcome(recipe=own, done=found, before=True)
+    return known

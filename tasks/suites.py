@@ -8,18 +8,22 @@ from tasks.recipe import Recipe
 
 PARENT = "mlflow.parentRunId"
 PREFIX = "test/"
+JOBS, THREADS = "graft.jobs", "graft.threads"
 COSTS = ("weights/", "seconds/", "memory/", "size/")
 
 
 class Done(Frozen):
     """A finished fine-tune: its run's id, and its metrics on the test rows by name, 0 to 1 (and `rows`).
 
-    `costs`: weights, seconds, and bytes of memory and disk, by their names in MLflow.
+    `costs`: weights, seconds, and bytes of memory and disk, by their names in MLflow. `jobs`: so many trained at once,
+    itself among them, each with so many `threads` (0: not recorded).
     """
 
     run_id: str
     metrics: dict[str, float]
     costs: dict[str, float] = Field(default_factory=dict)
+    jobs: int = 1
+    threads: int = 0
 
 
 def begin(suite: str, mark: str, title: str) -> str:
@@ -44,9 +48,11 @@ def finished(recipe: Recipe) -> dict[str, Done]:
     return {run.data.tags.get("graft.hashes", ""): _done(run) for run in runs if "graft.verdict" in run.data.tags}
 
 
-def done(run_id: str) -> Done:
-    """A finished run, read back."""
+def done(run_id: str, jobs: int = 1) -> Done:
+    """A finished run, read back; noted on it is that so many trained at once."""
     with tracking.explained():
+        if jobs > 1:
+            tracking.client().set_tag(run_id, JOBS, str(jobs))
         return _done(tracking.client().get_run(run_id))
 
 
@@ -74,4 +80,5 @@ def _done(run: object) -> Done:
     info, data = run.info, run.data  # type: ignore[attr-defined]
     metrics = {name.removeprefix(PREFIX): value for name, value in data.metrics.items() if name.startswith(PREFIX)}
     costs = {name: value for name, value in data.metrics.items() if name.startswith(COSTS)}
-    return Done(run_id=info.run_id, metrics=metrics, costs=costs)
+    jobs, threads = (int(data.tags.get(tag, usual)) for tag, usual in ((JOBS, 1), (THREADS, 0)))
+    return Done(run_id=info.run_id, metrics=metrics, costs=costs, jobs=jobs, threads=threads)

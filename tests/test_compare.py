@@ -44,7 +44,7 @@ class Place:
         (self.folder / "narrow.yaml").write_text(yaml.safe_dump(told))
 
     def run(self) -> Report:
-        return compare.fn(asked(self.words[0], self.words[2], self.words[4], None, 2.0, []))
+        return compare.fn(asked(self.words[0], self.words[2], self.words[4], None, 2.0, [], 1))
 
 
 @pytest.fixture(scope="module")

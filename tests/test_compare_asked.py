@@ -29,6 +29,8 @@ def said(**changes: Any) -> Compared:
         ({"limits": "1,50"}, "2 or more, or all"),
         ({"limits": "50,50"}, "--limits '50,50'"),
         ({"margin": 0.0}, "--margin 0 is not above 0"),
+        ({"jobs": 0}, "--jobs 0 is not 1 or more"),
+        ({"jobs": -2}, "--jobs -2 is not 1 or more"),
         ({"margin": float("nan")}, "--margin nan is not above 0"),
         ({"overrides": ["seed=3"]}, "Use --seeds"),
         ({"overrides": ["method=full"]}, "Use --methods"),

@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 
 from tasks.comparison import words
 from tasks.comparison.ranking import Ran, failed, lines_of, paired
+from tasks.comparison.reading import beside
 from tasks.comparison.table import Comparison, Line
 from tasks.results import Latency
+from tasks.suites import Done
 
 ROWS = 1000
 TRUTH: NDArray[np.int64] = np.arange(ROWS) % 2
@@ -170,3 +172,18 @@ def test_the_answer_is_of_the_most_rows_and_says_how_many() -> None:
     assert [line.split()[0] for line in words.lines(comparison)] == ["good", "other"], "the table has the others"
     assert comparison.numbers["other/50/accuracy/value"] == pytest.approx(0.6)
     assert comparison.numbers["good/all/latency_p95_ms"] == 2
+
+
+def test_it_is_said_which_runs_did_not_train_alone() -> None:
+    lines = two(range(50), range(200))
+    alone = Done(run_id="0" * 32, metrics={}, threads=2)
+    two_at_once, three = (alone.model_copy(update={"jobs": 5 - threads, "threads": threads}) for threads in (3, 2))
+
+    def said(*done: Done) -> str:
+        return " ".join(words.notes(made(*lines, beside=beside(done))))
+
+    assert "at once" not in said(*[alone] * 4)
+    assert "The runs trained 2 at once, 3 threads each: their seconds are longer than al" in said(*[two_at_once] * 4)
+    assert "3 of 4 runs trained up to 3 at once, 2 threads each: their" in said(alone, two_at_once, three, three)
+    assert "cannot be compared with those of the others" in said(alone, two_at_once, three, three)
+    assert "2 at once: their" in said(*[two_at_once.model_copy(update={"threads": 0})] * 4), "an old run"

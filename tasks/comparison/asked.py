@@ -20,7 +20,8 @@ class Compared(Frozen):
     """What to compare on one experiment, and within how many points two methods count as equally good.
 
     `methods` are names of `configs/methods` or paths of such files; `limits` are numbers of training rows, validation
-    among them (None: all), and () leaves them as the experiment and the overrides have them.
+    among them (None: all), and () leaves them as the experiment and the overrides have them. `jobs` children train at
+    once (None: as many as fit this machine), which is no part of what is compared.
     """
 
     experiment: str
@@ -29,6 +30,7 @@ class Compared(Frozen):
     limits: tuple[int | None, ...] = ()
     margin: float = 2.0
     overrides: tuple[str, ...] = ()
+    jobs: int | None = None
 
     @property
     def name(self) -> str:
@@ -73,13 +75,14 @@ def called(method: str) -> str:
 
 
 def asked(
-    experiment: str, methods: str, seeds: str, limits: str | None, margin: float, overrides: Sequence[str]
-) -> Compared:
+    experiment: str, methods: str, seeds: str, limits: str | None, margin: float, overrides: Sequence[str],
+    jobs: int | None = None,
+) -> Compared:  # fmt: skip
     """The comparison that the command line's words mean.
 
     Raises:
         GraftError: there are not two different methods, seeds or limits are no different numbers, the margin is not
-            above 0 and below 100 points, or an override is what an option is for.
+            above 0 and below 100 points, there are no jobs, or an override is what an option is for.
     """
     names = [name.strip() for name in methods.split(",")]
     if len(names) < 2 or len({*map(called, names)}) < len(names):
@@ -89,10 +92,12 @@ def asked(
         compose.find("methods", name)
     if not 0 < margin < 100:
         raise GraftError(f"--margin {margin:g} is not above 0 and below 100 points. Give one such as 2.")
+    if jobs is not None and jobs < 1:
+        raise GraftError(f"--jobs {jobs} is not 1 or more. Give how many children train at once, or leave it out.")
     compose.refuse(overrides, TAKEN | ({"dataset.limit": TWICE} if limits is not None else {}))
     return Compared(
         experiment=experiment, methods=tuple(names), seeds=compose.seeds(seeds),
-        limits=_limits(limits) if limits else (), margin=margin, overrides=tuple(overrides),
+        limits=_limits(limits) if limits else (), margin=margin, overrides=tuple(overrides), jobs=jobs,
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from tasks import recorded, suites
 from tasks.comparison.asked import Child, Compared, Shared, trained_on
 from tasks.comparison.ranking import Ran, failed, lines_of
-from tasks.comparison.table import Comparison, Line
+from tasks.comparison.table import Beside, Comparison, Line
 from tasks.frozen import GraftError
 from tasks.metrics import Truth
 from tasks.overlap import pretraining_overlap
@@ -55,8 +55,15 @@ def ranked(
     return Comparison(
         title=compared.title, metric=first.dataset.scored[0], margin=compared.margin, test_rows=len(truth),
         overlap=pretraining_overlap(first.backbone, first.dataset, any(c.recipe.method.pretrained for c in children)),
-        lines=tuple(lines),
+        lines=tuple(lines), beside=beside([one for one in done if one]),
     )  # fmt: skip
+
+
+def beside(done: Sequence[Done]) -> Beside | None:
+    """What is known of those that did not train alone; None if all did."""
+    if not (own := [one for one in done if one.jobs > 1]):
+        return None
+    return Beside(runs=len(own), jobs=max(one.jobs for one in own), threads=min(one.threads for one in own))
 
 
 def _read(found: Sequence[tuple[Child, Any]], data: Shared, truth: Truth, target: Target) -> list[Ran]:

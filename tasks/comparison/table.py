@@ -63,8 +63,19 @@ class Line(Frozen):
     curve: tuple[Spread, ...] = ()
 
 
+class Beside(Frozen):
+    """So many `runs` trained beside others: up to so many `jobs` at once, each with `threads` (0: not recorded)."""
+
+    runs: int
+    jobs: int
+    threads: int
+
+
 class Comparison(Frozen):
-    """All lines, those with the most training rows first and the best of them on top; `margin` is in points."""
+    """All lines, those with the most training rows first and the best of them on top; `margin` is in points.
+
+    `beside`: what is known of runs that did not train alone, in whatever comparison they did; None if all did.
+    """
 
     title: str
     metric: str
@@ -72,6 +83,7 @@ class Comparison(Frozen):
     test_rows: int
     overlap: Overlap
     lines: tuple[Line, ...]
+    beside: Beside | None = None
 
     @property
     def groups(self) -> tuple[tuple[Line, ...], ...]:

@@ -1,6 +1,6 @@
 """The comparison in plain words, which claim no more than its intervals and p-values show."""
 
-from tasks.comparison.table import Comparison, Line
+from tasks.comparison.table import Beside, Comparison, Line
 from tasks.paired import Estimate
 
 
@@ -65,11 +65,24 @@ def notes(comparison: Comparison) -> list[str]:
         told.append("One seed: the interval holds the chance of the test rows alone, not that of the training.")
     if short := [line.method for line in comparison.lines if line.seeds < line.wanted]:
         told.append(f"Not all seeds are done: {_listed(list(dict.fromkeys(short)))}.")
+    if comparison.beside:
+        told.append(_beside(comparison.beside, sum(line.seeds for line in comparison.lines)))
     if comparison.overlap == "yes":
         told.append("The trunk's pretraining saw this data: what starts from its weights shows no transfer here.")
     if comparison.overlap == "unknown":
         told.append("It is not known whether the trunk's pretraining saw this data (part_of, pretrained_on).")
     return told
+
+
+def _beside(own: Beside, runs: int) -> str:
+    """That seconds are not those of a training alone."""
+    threads = f", {own.threads} thread{'' if own.threads == 1 else 's'} each" if own.threads else ""
+    if own.runs == runs:
+        return f"The runs trained {own.jobs} at once{threads}: their seconds are longer than alone."
+    return (
+        f"{own.runs} of {runs} runs trained up to {own.jobs} at once{threads}: "
+        "their seconds are longer than alone, and cannot be compared with those of the others."
+    )
 
 
 def score(line: Line) -> str:
