@@ -1,5 +1,6 @@
 """Children of a suite that train at once, as one bar with what each is at now, and a line for each that has ended."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -13,6 +14,7 @@ from tasks.recipe import Recipe
 from tasks.screen import Bar, bar, console, say
 
 MEMORY = 4 * 2**30  # bytes for a training beside others, where nobody says how many
+LIGHTEST = ("linear_probe", "scratch", "bitfit", "lora", "full")  # kinds of method, by what a step costs
 BAR = 66  # characters of a bar without its figures
 
 
@@ -38,10 +40,20 @@ def beside(recipes: Sequence[Recipe], parent: str, jobs: int, known: Mapping[int
         _over(place, recipes, outcome)
     with bar("children", len(recipes), len(known)) as shown:
         seen = _Seen(recipes, shown)
-        left = {place: recipe for place, recipe in enumerate(recipes) if place not in known}
+        left = {place: recipes[place] for place in longest_first(recipes) if place not in known}
         work = partial(outcome_of, parent=parent, finish=as_it_is, so_far=(), jobs=jobs)
         atonce.each(_as_subflow(work), left, jobs, environment, seen)
     return [known.get(place) or seen.outcomes[place] for place in range(len(recipes))]
+
+
+def longest_first(recipes: Sequence[Recipe]) -> list[int]:
+    """Places, by how long each will train, roughly: what begins last should not end long after the others."""
+
+    def cost(place: int) -> tuple[float, int]:
+        recipe = recipes[place]
+        return recipe.dataset.limit or math.inf, LIGHTEST.index(recipe.method.kind)
+
+    return sorted(range(len(recipes)), key=cost, reverse=True)
 
 
 def _over(place: int, recipes: Sequence[Recipe], outcome: Outcome) -> None:

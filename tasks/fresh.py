@@ -19,6 +19,7 @@ from typing import NoReturn
 
 from tasks import runtime
 
+LOWER = 10  # the server's priority, so that its imports take idle time from whatever goes on
 HUB_CACHES = ("HF_HOME", "HF_HUB_CACHE")
 ROOT = str(Path(__file__).parents[1])
 
@@ -112,6 +113,7 @@ def _serve() -> None:
     """Do what the lines of stdin say, one after another, until there are no more."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints is no answer
+    os.nice(LOWER)
     for line in sys.stdin:
         job = json.loads(line)
         for name in job.get("load", ()):

@@ -15,7 +15,8 @@ from pieces import Heard, count, wait_for_ever, work
 
 from flows import atonce
 from flows.atonce import Died
-from flows.beside import fitting
+from flows.beside import fitting, longest_first
+from tasks.comparison.asked import asked, composed
 
 ROOT = Path(__file__).parents[1]
 
@@ -109,6 +110,19 @@ def test_as_many_at_once_as_there_are_children_cores_and_memory(
     children: int, cores: int, free: int, jobs: int
 ) -> None:
     assert fitting(children, cores, free * 2**30) == jobs
+
+
+def test_what_trains_longest_begins_first_and_equals_keep_their_order(home: Path) -> None:
+    methods = "scratch,linear_probe,bitfit,lora,full"
+    children = composed(asked("digits_lora", methods, "0,1", "50,all", 2.0, []))
+
+    order = longest_first([child.recipe for child in children])
+
+    first, *_, last = [(child.method, child.limit, child.recipe.seed) for child in map(children.__getitem__, order)]
+    assert [(children[place].method, children[place].limit) for place in order[::2]] == [
+        (method, limit) for limit in (None, 50) for method in ("full", "lora", "bitfit", "scratch", "linear_probe")
+    ]
+    assert (first, last) == (("full", None, 0), ("linear_probe", 50, 1))
 
 
 def test_a_bar_tells_how_far_it_is() -> None:

@@ -12,8 +12,10 @@ SHARE = 0.02  # of the bare loop's seconds, which a fine-tune may take beside it
 HOW = (
     "Wall seconds of whole commands, each a fresh process, without a Prefect server; medians, with the lowest and "
     "highest turn; ratios are of one turn. Both sides of a comparison begin in an empty home, one after the other; the "
-    "commands of other works have run once before. The first step is over when its loss is noted. The bare loop is "
-    "Graft's own: the seconds of its steps alone, without imports, loading, validation and checkpoints."
+    "commands of other works have run once before. The first step is over when its loss is noted. The bare loop is a "
+    "process of Graft's own that imports, loads, trains with validation and checkpoints, and answers the test rows; "
+    "its steps are the seconds of training in it. A fine-tune does the same, scores with intervals, draws, registers, "
+    "verifies, and scores the champion on the same rows."
 )
 
 Turn = Mapping[str, Sequence[Timed]]  # the processes of each side
@@ -37,16 +39,20 @@ class Goal(NamedTuple):
 
 
 def _seconds(turn: Turn, side: str) -> float:
-    """Of all processes of a side; of the bare loop those of training."""
-    return sum(one.wall if one.training is None else one.training for one in turn[side])
+    """Of all processes of a side."""
+    return sum(one.wall for one in turn[side])
 
 
 def _first(turn: Turn) -> float:
     return turn[FINETUNE][0].first or 0.0
 
 
-def _beyond(turn: Turn) -> float:
+def _beyond_process(turn: Turn) -> float:
     return _seconds(turn, FINETUNE) - (1 + SHARE) * _seconds(turn, LOOP)
+
+
+def _beyond_steps(turn: Turn) -> float:
+    return _seconds(turn, FINETUNE) - (1 + SHARE) * (turn[LOOP][0].training or 0.0)
 
 
 def _shared(turn: Turn) -> float:
@@ -56,7 +62,8 @@ def _shared(turn: Turn) -> float:
 GOALS = (
     Goal("help", "help", 0.8, " s", lambda turn: _seconds(turn, HELP)),
     Goal("first step", "finetune", 10, " s", _first),
-    Goal("overhead: beyond 1.02 x the bare loop", "finetune", 12, " s", _beyond),
+    Goal("overhead: beyond 1.02 x the bare loop's process", "finetune", 12, " s", _beyond_process),
+    Goal("the same beyond 1.02 x its steps alone", "finetune", 12, " s", _beyond_steps),
     Goal("one command by its runs one by one", "compare", 0.5, "", _shared),
 )
 
