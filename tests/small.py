@@ -3,6 +3,7 @@
 A plugin of fixtures, PYTEST_DONT_REWRITE: it asserts nothing.
 """
 
+import csv
 import json
 import multiprocessing
 import os
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from tasks import tracking
@@ -53,6 +55,19 @@ def sentences(count: int, seed: int = 0) -> list[tuple[str, str]]:
         words = [*rng.choice(FILLERS, rng.integers(2, 12)), rng.choice(WORDS[label])]
         made.append((" ".join(rng.permutation(words)), label))
     return made
+
+
+def experiment_in(folder: Path, zoo: Path) -> None:
+    """Write `mine.yaml` and its 120 rows into a folder, which GRAFT_DATA must be: a tiny encoder learns two words."""
+    with (folder / "rows.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *sentences(120)])
+    weights = {"kind": "folder", "path": str(zoo / "bert")}
+    experiment = {
+        "dataset": {"kind": "table", "path": "rows.csv", "labels": ["bad", "good"]},
+        "backbone": {"library": "transformers", "weights": weights, "max_length": 16},
+        "method": "lora", "model": "mine", "schedule": {"epochs": 2, "batch_size": 16},
+    }  # fmt: skip
+    (folder / "mine.yaml").write_text(yaml.safe_dump(experiment))
 
 
 def tokenizer(kind: str) -> Any:

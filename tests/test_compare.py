@@ -1,6 +1,5 @@
 """A comparison with real children, tiny: what fails stops nothing else, what is done is found, nobody is crowned."""
 
-import csv
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 from made import Graft
-from small import sentences
+from small import experiment_in
 
 from flows.compare import Report, compare
 from flows.suite import Unfinished
@@ -50,15 +49,7 @@ class Place:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, zoo: Path) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("compare")
-    with (folder / "rows.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("text", "label"), *sentences(120)])
-    weights = {"kind": "folder", "path": str(zoo / "bert")}
-    experiment = {
-        "dataset": {"kind": "table", "path": "rows.csv", "labels": ["bad", "good"]},
-        "backbone": {"library": "transformers", "weights": weights, "max_length": 16},
-        "method": "lora", "model": "mine", "schedule": {"epochs": 2, "batch_size": 16},
-    }  # fmt: skip
-    (folder / "mine.yaml").write_text(yaml.safe_dump(experiment))
+    experiment_in(folder, zoo)
     environment = {"GRAFT_DATA": folder, "GRAFT_HOME": folder / "home", "HF_HUB_OFFLINE": 1, "GRAFT_WORKERS": 0}
     with pytest.MonkeyPatch.context() as patch:
         for name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI"):

@@ -1,6 +1,5 @@
 """A comparison whose children train at once: as each would alone, seen in Prefect, stopped, killed and gone on with."""
 
-import csv
 import os
 import signal
 import subprocess
@@ -22,7 +21,7 @@ from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from servers import PREFECT, serving
-from small import sentences
+from small import experiment_in
 
 from flows.compare import Report, compare
 from flows.suite import Outcome, Unfinished, run_all
@@ -40,15 +39,7 @@ SEEDS = "0,1,2"
 def mine(tmp_path_factory: pytest.TempPathFactory, zoo: Path) -> Iterator[Path]:
     """A folder with an experiment, and a method that fits nothing; one thread, whatever the machine has."""
     folder = tmp_path_factory.mktemp("jobs")
-    with (folder / "rows.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("text", "label"), *sentences(120)])
-    weights = {"kind": "folder", "path": str(zoo / "bert")}
-    experiment = {
-        "dataset": {"kind": "table", "path": "rows.csv", "labels": ["bad", "good"]},
-        "backbone": {"library": "transformers", "weights": weights, "max_length": 16},
-        "method": "lora", "model": "mine", "schedule": {"epochs": 2, "batch_size": 16},
-    }  # fmt: skip
-    (folder / "mine.yaml").write_text(yaml.safe_dump(experiment))
+    experiment_in(folder, zoo)
     (folder / "misfit.yaml").write_text(yaml.safe_dump({"kind": "lora", "rank": 2, "targets": ["nothing"]}))
     environment = {"GRAFT_DATA": folder, "GRAFT_HOME": folder / "home", "HF_HUB_OFFLINE": 1, "GRAFT_WORKERS": 0}
     usual = torch.get_num_threads()
