@@ -14,6 +14,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -71,14 +72,12 @@ class Server:
 
     def _tell(self, job: object) -> None:
         assert self._process.stdin
-        try:
+        with suppress(OSError):  # it has died; whoever waits for an answer is told by its end
             self._process.stdin.write(json.dumps(job) + "\n")
             self._process.stdin.flush()
-        except OSError:  # it has died; whoever waits for an answer is told by its end
-            pass
 
     def close(self) -> None:
-        """End it, and what it runs."""
+        """End it; a proof that it runs goes on to its own end."""
         atexit.unregister(self.close)
         self._process.kill()
         self._process.communicate()
