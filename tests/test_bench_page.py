@@ -68,7 +68,7 @@ def test_a_second_look_at_the_machine_never_lowers_its_peak(machine: Described) 
 def test_the_peak_is_no_less_than_what_a_product_just_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    monkeypatch.setattr("tasks.bench.machine._speed", lambda size, kind, seconds: float(size % 1000))
+    monkeypatch.setattr("tasks.bench.machine._speed", lambda product, size, kind, seconds: float(size % 1000))
 
     assert peak(torch.float32) == 512
 

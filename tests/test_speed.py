@@ -14,7 +14,7 @@ from tasks.backbones.network import Network, logits_of
 from tasks.compose import check
 from tasks.frozen import GraftError
 from tasks.methods import Lora
-from tasks.speed import lora_linear
+from tasks.speed import lora_linear, onednn
 from tasks.speed.means import MEANS, wanted
 from tasks.speed.quick import ANSWERING, answering, quicken, slow_down
 
@@ -56,7 +56,7 @@ def _seeded() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("mean", ["first_token", "lora_linear", "all"])
+@pytest.mark.parametrize("mean", ["first_token", "lora_linear", "onednn", "lora_linear,onednn", "all"])
 @pytest.mark.parametrize("options", [{}, {"layers": 1}, {"rslora": True, "alpha": 3.0}, {"adapted": False}], ids=str)
 def test_logits_and_gradients_are_those_of_the_plain_path(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, mean: str, options: dict[str, Any]
@@ -98,7 +98,10 @@ def test_the_last_block_answers_for_one_token_and_the_blocks_before_it_for_all(b
     assert sizes == [length, length, 1]
 
 
-def test_a_head_that_reads_more_than_the_first_token_keeps_its_network_as_it_was(bench: Bench) -> None:
+def test_a_head_that_reads_more_than_the_first_token_keeps_its_network_as_it_was(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRAFT_MEANS", "first_token")
     found = network(bench, "encoder", adapted=False)
     pooler = found.module.get_submodule("bert.pooler")
     pooler.register_forward_pre_hook(lambda _, given: (given[0].mean(1, keepdim=True),))
@@ -120,6 +123,43 @@ def test_slowed_down_a_network_is_of_its_own_classes_again_and_no_weight_has_ano
     slow_down(swapped)
     assert [type(module) for module in found.module.modules()] == kinds
     assert torch.equal(logits_of(found, TEXTS), plain)
+
+
+@pytest.mark.skipif(not onednn.available(), reason="this torch has no oneDNN")
+@pytest.mark.parametrize("options", [{}, {"adapted": False}], ids=["lora", "all weights"])
+def test_linear_maps_are_multiplied_by_onednn_forward_and_backward(bench: Bench, options: dict[str, Any]) -> None:
+    found = network(bench, "encoder", **options)
+    with torch.profiler.profile() as plain:
+        answered(found)
+    quicken(found, TEXTS)
+    with torch.profiler.profile() as quick:
+        found.logits(found.encode(TEXTS))
+    forward = products(quick)
+    with torch.profiler.profile() as both:
+        answered(found)
+    assert products(plain) == 0
+    assert forward > 10
+    assert products(both) >= 2 * forward - 5  # the first block's queries, keys and values need not go back below
+
+
+def products(profile: Any) -> int:
+    return sum(one.count for one in profile.key_averages() if one.key == "mkldnn::_linear_pointwise")
+
+
+def test_where_numbers_have_other_bits_or_a_map_is_more_than_one_it_keeps_its_own_product(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Doubled(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return 2 * super().forward(x)
+
+    assert not onednn.swaps(nn.Sequential(Doubled(4, 4), nn.Linear(4, 4, dtype=torch.float64), nn.LayerNorm(4)))
+    monkeypatch.setenv("GRAFT_MEANS", "lora_linear,onednn")
+    found = network(bench, "encoder")
+    with torch.autocast("cpu", torch.bfloat16):
+        plain = found.logits(found.encode(TEXTS))
+        quicken(found, TEXTS)
+        assert torch.equal(found.logits(found.encode(TEXTS)), plain)
 
 
 @pytest.mark.parametrize("options", [{"dropout": 0.5}, {"dora": True}], ids=str)

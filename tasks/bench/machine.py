@@ -3,19 +3,24 @@
 import os
 import platform
 import time
+from collections.abc import Callable
 from datetime import datetime
 from importlib.metadata import version
 
 import psutil
 import torch
+from torch import Tensor
 
 from tasks import runtime
 from tasks.frozen import Frozen
 from tasks.provenance import commit, processor
+from tasks.speed import onednn
 
 SIZES = (512, 1024, 2048)  # sides of the square matrices that are tried
 SECONDS = 0.4  # for each of them
 LIBRARIES = ("torch", "transformers", "peft", "timm", "accelerate", "graft")
+
+Product = Callable[[Tensor, Tensor], Tensor]
 
 
 class Described(Frozen):
@@ -75,21 +80,23 @@ def again(machine: Described, seconds: float = SECONDS) -> Described:
 
 
 def peak(kind: torch.dtype, seconds: float = SECONDS) -> float:
-    """FLOP/s of the fastest single `torch.mm` of square matrices on the device in force, over all sizes."""
-    return max(_speed(size, kind, seconds) for size in SIZES)
+    """FLOP/s of the fastest single product of square matrices on the device in force: torch's own, or oneDNN's."""
+    products: list[Product] = [torch.mm]
+    if runtime.device() == "cpu" and onednn.available():
+        products.append(onednn.product)
+    return max(_speed(product, size, kind, seconds) for product in products for size in SIZES)
 
 
-def _speed(size: int, kind: torch.dtype, seconds: float) -> float:
+def _speed(product: Product, size: int, kind: torch.dtype, seconds: float) -> float:
     """FLOP/s of the fastest of all products of two [size, size] matrices within the time, after one to warm up."""
     device = runtime.device()
     left, right = (torch.rand(size, size, dtype=kind, device=device) for _ in range(2))
-    out = torch.empty_like(left)
-    torch.mm(left, right, out=out)
+    product(left, right)
     best, started = float("inf"), time.perf_counter()
     while best == float("inf") or time.perf_counter() - started < seconds:
         _settled(device)
         began = time.perf_counter()
-        torch.mm(left, right, out=out)
+        product(left, right)
         _settled(device)
         best = min(best, time.perf_counter() - began)
     return 2 * size**3 / best

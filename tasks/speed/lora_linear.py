@@ -4,36 +4,43 @@ PEFT's own forward adds the adapter's output to the layer's in a new tensor, and
 A convolution of one pixel is a linear map of every pixel's channels.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from peft.tuners.lora.layer import Conv2d, Linear
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+Product = Callable[..., Tensor]  # of rows [N, I], a weight [O, I] and perhaps a bias [O]: [N, O]
 
 
 class _Adapted(torch.autograd.Function):
     """x [..., I] to x Wᵀ + b + s (x Aᵀ) Bᵀ [..., O]; W [O, I] and b [O] are frozen, A [R, I] and B [O, R] train.
 
-    With `maps`, x is [B, I, H, W] and the result [B, O, H, W], a place's channels side by side in memory.
+    With `maps`, x is [B, I, H, W] and the result [B, O, H, W], a place's channels side by side in memory. `product` is
+    what multiplies by W.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor, up: Tensor, scaling: float, maps: bool
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        down: Tensor,
+        up: Tensor,
+        scaling: float,
+        maps: bool,
+        product: Product,
     ) -> Tensor:
         rows = _rows(x, maps)
         low = rows @ down.t()
-        out = _empty(x, len(weight), maps)
-        into = _rows(out, maps)
-        if bias is None:
-            torch.mm(rows, weight.t(), out=into)
-        else:
-            torch.addmm(bias, rows, weight.t(), out=into)
-        into.addmm_(low, up.t(), alpha=scaling)
+        out = product(rows, weight, bias).addmm_(low, up.t(), alpha=scaling)
         ctx.save_for_backward(rows, weight, down, up, low)
-        ctx.scaling, ctx.maps = scaling, maps
-        return out
+        ctx.scaling, ctx.maps, ctx.product = scaling, maps, product
+        return _shaped(out, x, maps)
 
     @staticmethod
     @once_differentiable
@@ -43,9 +50,9 @@ class _Adapted(torch.autograd.Function):
         grad_low = (grad @ up).mul_(ctx.scaling)
         grad_x = None
         if ctx.needs_input_grad[0]:
-            grad_x = _empty(given, rows.shape[1], ctx.maps)
-            torch.mm(grad, weight, out=_rows(grad_x, ctx.maps)).addmm_(grad_low, down)
-        return grad_x, None, None, grad_low.t() @ rows, (grad.t() @ low).mul_(ctx.scaling), None, None
+            grad_x = _shaped(ctx.product(grad, weight.t()).addmm_(grad_low, down), given, ctx.maps)
+        grad_down, grad_up = grad_low.t() @ rows, (grad.t() @ low).mul_(ctx.scaling)
+        return grad_x, None, None, grad_down, grad_up, None, None, None
 
 
 def _rows(x: Tensor, maps: bool) -> Tensor:
@@ -53,16 +60,17 @@ def _rows(x: Tensor, maps: bool) -> Tensor:
     return (x.permute(0, 2, 3, 1) if maps else x).reshape(-1, x.shape[1 if maps else -1])
 
 
-def _empty(like: Tensor, width: int, maps: bool) -> Tensor:
-    """Of the same shape with another number of channels."""
+def _shaped(rows: Tensor, like: Tensor, maps: bool) -> Tensor:
+    """The rows' own tensor as [..., C] or [B, C, H, W] again: a view of it, a step in place after it would refuse."""
     if not maps:
-        return like.new_empty(*like.shape[:-1], width)
-    shape = (len(like), width, *like.shape[2:])
-    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
+        return rows.resize_(*like.shape[:-1], rows.shape[1])
+    return rows.resize_(len(like), rows.shape[1], *like.shape[2:], memory_format=torch.channels_last)
 
 
 class LoraLinear(Linear):  # type: ignore[misc]
     """PEFT's layer; whatever it can do beside a plain step with one adapter, it does as before."""
+
+    product = staticmethod(functional.linear)
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if args or kwargs or self.merged or self.disable_adapters or torch.is_autocast_enabled(x.device.type):
@@ -70,7 +78,7 @@ class LoraLinear(Linear):  # type: ignore[misc]
             return out
         (name,) = self.active_adapters
         base, down, up = self.base_layer, self.lora_A[name].weight, self.lora_B[name].weight
-        made: Tensor = _Adapted.apply(x, base.weight, base.bias, down, up, self.scaling[name], False)
+        made: Tensor = _Adapted.apply(x, base.weight, base.bias, down, up, self.scaling[name], False, self.product)
         return made
 
 
@@ -80,6 +88,7 @@ class LoraPointwise(Conv2d):  # type: ignore[misc]
     `times` [O] is what each channel of what it gives is multiplied by; None leaves it as it is.
     """
 
+    product = staticmethod(functional.linear)
     times: Tensor | None = None
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -89,7 +98,7 @@ class LoraPointwise(Conv2d):  # type: ignore[misc]
         down, up = self.lora_A[name].weight.flatten(1), self.lora_B[name].weight.flatten(1)
         weight, bias = self.frozen()
         up = up if self.times is None else up * self.times[:, None]
-        made: Tensor = _Adapted.apply(x, weight, bias, down, up, self.scaling[name], True)
+        made: Tensor = _Adapted.apply(x, weight, bias, down, up, self.scaling[name], True, self.product)
         return made
 
     def frozen(self) -> tuple[Tensor, Tensor | None]:
