@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from tasks.files import read_folder, write_folder
 from tasks.screen import say
 
+PART = 2**25  # bytes of a group's tensors in one file: what is written lies in memory once more
 KEPT = 2  # the last and the one before it, should the last be damaged
 Tensors = Mapping[str, Tensor]
 Kept = tuple[dict[str, dict[str, Tensor]], dict[str, Any]]  # groups of tensors, and the state beside them
@@ -20,9 +21,8 @@ Kept = tuple[dict[str, dict[str, Tensor]], dict[str, Any]]  # groups of tensors,
 
 def save_step(root: Path, step: int, tensors: Mapping[str, Tensors], state: Mapping[str, Any]) -> None:
     """Keep the state after `step` steps, and the one before it; a later one was damaged, or `step` were not taken."""
-    files = {f"{name}.safetensors": pack(group) for name, group in tensors.items()}
     folder = root / f"step-{step:08d}"
-    write_folder(folder, {**files, "state.json": json.dumps(state).encode()})
+    write_folder(folder, _files(tensors, state))
     kept = [old for old in _steps(root) if old.name <= folder.name][-KEPT:]
     for old in set(_steps(root)) - set(kept):
         shutil.rmtree(old, ignore_errors=True)
@@ -35,15 +35,43 @@ def last_step(root: Path) -> Kept | None:
         if files is None:
             say(f"Checkpoint {folder.name} is damaged: going on from the one before it.", style="yellow")
             continue
-        state = json.loads(files.pop("state.json"))
-        return {name.removesuffix(".safetensors"): load(content) for name, content in files.items()}, state
+        state, groups = json.loads(files.pop("state.json")), dict[str, dict[str, Tensor]]()
+        for name in [*files]:
+            groups.setdefault(name.split(".")[0], {}).update(load(files.pop(name)))
+        return groups, state
     return None
 
 
 def pack(tensors: Tensors) -> bytes:
-    """Tensors as safetensors' bytes; each is copied, so that views and shared memory do no harm."""
-    packed: bytes = save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
+    """Tensors as safetensors' bytes; one that shares its memory with another is kept as if it did not."""
+    apart: dict[str, Tensor] = {}
+    places: set[int] = set()
+    for name, tensor in tensors.items():
+        own = tensor.detach().cpu().contiguous()
+        place = own.untyped_storage().data_ptr()
+        apart[name] = own.clone() if place in places else own
+        places.add(place)
+    packed: bytes = save(apart)
     return packed
+
+
+def _files(tensors: Mapping[str, Tensors], state: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
+    for name, group in tensors.items():
+        for index, part in enumerate(_parts(group)):
+            yield f"{name}.{index}.safetensors" if index else f"{name}.safetensors", pack(part)
+    yield "state.json", json.dumps(state).encode()
+
+
+def _parts(group: Tensors) -> Iterator[Tensors]:
+    """The tensors in parts of `PART` bytes or, by the last one, more; a group without any is one part."""
+    part: dict[str, Tensor] = {}
+    for name, tensor in group.items():
+        part[name] = tensor
+        if sum(one.nbytes for one in part.values()) >= PART:
+            yield part
+            part = {}
+    if part or not group:
+        yield part
 
 
 def _steps(root: Path) -> list[Path]:

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,8 +16,11 @@ from tasks.frozen import GraftError
 SETTLED = 2_000_000_000  # ns: a file that changed later than that before now can change again within one tick
 
 
-def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+def write_folder(folder: Path, files: Iterable[tuple[str, bytes]]) -> None:
     """Write files and their hashes to a new folder at once: after a crash it is whole or not there.
+
+    Args:
+        files: names with contents, each asked for when the one before it is written.
 
     Raises:
         GraftError: the disk is full or the place not writable; what was there before is untouched.
@@ -26,9 +29,11 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     try:
         shutil.rmtree(made, ignore_errors=True)
         made.mkdir(parents=True)
-        hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-        for name, content in {**files, "sha256.json": json.dumps(hashes).encode()}.items():
+        hashes = {}
+        for name, content in files:
+            hashes[name] = hashlib.sha256(content).hexdigest()
             _write(made / name, content)
+        _write(made / "sha256.json", json.dumps(hashes).encode())
         shutil.rmtree(folder, ignore_errors=True)
         made.rename(folder)
     except OSError as error:

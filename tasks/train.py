@@ -21,7 +21,7 @@ from tasks.files import locked, write_file
 from tasks.frozen import GraftError
 from tasks.methods import cool, count_trained
 from tasks.metrics import score
-from tasks.moved import check_moved, snapshot
+from tasks.moved import check_moved, hashes
 from tasks.objective import Objective, answers
 from tasks.optimizer import adamw
 from tasks.prepare import inputs_of, rows_of
@@ -195,7 +195,7 @@ class Training:
             raise GraftError(
                 f"The loss is {value} at step {self.progress.step}. Lower method.learning_rate (now {rate:g})."
             )
-        before = snapshot(module) if self.progress.step == 0 else None
+        before = hashes(module) if self.progress.step == 0 else None
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(module.parameters(), self.recipe.schedule.clip)
         for group in self.optimizer.param_groups:

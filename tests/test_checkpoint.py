@@ -14,7 +14,7 @@ import torch
 from small import FILE_LIMIT, Bench, start_training
 from torch import Tensor
 
-from tasks.checkpoint import last_step, save_step
+from tasks.checkpoint import PART, last_step, save_step
 from tasks.files import read_folder, write_file, write_folder
 from tasks.screen import console
 
@@ -78,6 +78,37 @@ def test_every_type_of_tensor_comes_back_to_the_bit(tmp_path: Path) -> None:
         assert torch.equal(back.nan_to_num(3) if name == "nan" else back, tensor.nan_to_num(3))
 
 
+HEAVY = """
+import sys
+from pathlib import Path
+import torch
+from tasks import memory
+from tasks.checkpoint import last_step, save_step
+tensors = {f"w{index}": torch.full((PART // 8,), float(index)) for index in range(24)}
+save_step(Path(sys.argv[1]) / "before", 1, {"trained": {"w": torch.ones(2)}}, {})
+before = memory.peak()
+save_step(Path(sys.argv[1]), 2, {"trained": tensors, "best": {}}, {"step": 2})
+print(memory.peak() - before)
+groups, state = last_step(Path(sys.argv[1]))
+assert state == {"step": 2} and groups["best"] == {} and groups["trained"].keys() == tensors.keys()
+assert all(torch.equal(groups["trained"][name], tensor) for name, tensor in tensors.items())
+"""
+
+
+def test_what_is_written_lies_in_memory_in_parts_alone_and_comes_back_whole(tmp_path: Path) -> None:
+    save(tmp_path, 1)
+    root = str(Path(__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", HEAVY.replace("PART", str(PART)), str(tmp_path)],
+        env=os.environ | {"PYTHONPATH": root}, check=True, capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+    assert 0 <= int(done.stdout) < 4 * PART  # of 12
+    parts = sorted((tmp_path / "step-00000002").glob("trained*.safetensors"))
+    assert len(parts) == 12
+    parts[5].unlink()
+    assert step_of(tmp_path) == 1
+
+
 @pytest.mark.parametrize("written", [0, 1, 2])
 def test_a_folder_left_half_written_by_a_kill_is_not_seen_and_is_replaced(tmp_path: Path, written: int) -> None:
     save(tmp_path, 1)
@@ -129,7 +160,7 @@ def test_a_damaged_later_one_does_not_count_as_one_of_the_two_kept(tmp_path: Pat
 
 def test_a_folder_reads_back_as_written(tmp_path: Path) -> None:
     files = {"a": b"1", "b": bytes(range(256))}
-    write_folder(tmp_path / "x", files)
+    write_folder(tmp_path / "x", files.items())
     assert read_folder(tmp_path / "x") == files
     assert read_folder(tmp_path / "y") is None
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from tasks.frozen import GraftError
-from tasks.moved import check_moved, snapshot
+from tasks.moved import check_moved, hashes
 
 
 class Tiny(nn.Module):
@@ -33,9 +33,9 @@ def tiny() -> Tiny:
     return Tiny().eval()
 
 
-def first_step(tiny: Tiny, rate: float = 0.1) -> dict[str, torch.Tensor]:
-    """One step of plain gradient descent; returns the state before it and leaves the gradients."""
-    before = snapshot(tiny)
+def first_step(tiny: Tiny, rate: float = 0.1) -> dict[str, bytes]:
+    """One step of plain gradient descent; returns the hashes before it and leaves the gradients."""
+    before = hashes(tiny)
     torch.autograd.backward(nn.functional.cross_entropy(tiny(torch.randn(6, 4)), torch.tensor([0, 1] * 3)))
     torch.optim.SGD([w for w in tiny.parameters() if w.requires_grad], lr=rate).step()
     return before
@@ -45,11 +45,16 @@ def test_a_step_that_moves_what_it_should_passes(tiny: Tiny) -> None:
     check_moved(first_step(tiny), tiny, ("head",), whole=False)
 
 
-def test_a_snapshot_is_a_copy_of_weights_and_buffers(tiny: Tiny) -> None:
-    before = snapshot(tiny)
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_one_number_that_changes_in_a_weight_or_buffer_changes_its_hash_alone(tiny: Tiny, kind: torch.dtype) -> None:
+    before = hashes(tiny.to(kind))
     assert before.keys() == tiny.state_dict().keys()
-    tiny.norm.get_buffer("running_mean").add_(1)
-    assert not before["norm.running_mean"].any()
+    assert hashes(tiny) == before
+    for name in ("norm.running_mean", "norm.num_batches_tracked", "adapter.weight"):
+        with torch.no_grad():
+            tiny.state_dict()[name].view(-1)[-1:].add_(1)
+        assert [one for one, found in hashes(tiny).items() if found != before[one]] == [name]
+        before = hashes(tiny)
 
 
 def test_a_frozen_weight_that_changed_is_an_error(tiny: Tiny) -> None:
@@ -75,7 +80,7 @@ def test_a_trained_weight_that_did_not_move_is_an_error(tiny: Tiny) -> None:
 
 
 def test_no_gradient_in_the_head_is_an_error(tiny: Tiny) -> None:
-    before = snapshot(tiny)
+    before = hashes(tiny)
     torch.autograd.backward(tiny.adapter(torch.randn(6, 4)).sum())  # the head's output is not in use
     torch.optim.SGD(tiny.parameters(), lr=0.1).step()
     with pytest.raises(GraftError, match="No gradient reached the head's weights"):
@@ -83,7 +88,7 @@ def test_no_gradient_in_the_head_is_an_error(tiny: Tiny) -> None:
 
 
 def test_no_gradient_in_the_adapter_is_an_error(tiny: Tiny) -> None:
-    before = snapshot(tiny)
+    before = hashes(tiny)
     torch.autograd.backward(nn.functional.cross_entropy(tiny.head(torch.randn(6, 4)), torch.tensor([0, 1] * 3)))
     torch.optim.SGD(tiny.parameters(), lr=0.1).step()
     with pytest.raises(GraftError, match="No gradient reached the trunk's weights"):
