@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -35,8 +36,9 @@ def last_step(root: Path) -> Kept | None:
         if files is None:
             say(f"Checkpoint {folder.name} is damaged: going on from the one before it.", style="yellow")
             continue
-        state, groups = json.loads(files.pop("state.json")), dict[str, dict[str, Tensor]]()
-        for name in [*files]:
+        state = json.loads(files.pop("state.json"))
+        groups: dict[str, dict[str, Tensor]] = {}
+        for name in [*files]:  # popped, so that a file is not kept beside its tensors
             groups.setdefault(name.split(".")[0], {}).update(load(files.pop(name)))
         return groups, state
     return None
@@ -53,6 +55,12 @@ def pack(tensors: Tensors) -> bytes:
         places.add(place)
     packed: bytes = save(apart)
     return packed
+
+
+def content(tensor: Tensor) -> memoryview:
+    """A tensor's values as bytes in order, of any type; not copied where they lie so on the CPU."""
+    view: memoryview = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+    return view
 
 
 def _files(tensors: Mapping[str, Tensors], state: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:

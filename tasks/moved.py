@@ -2,9 +2,9 @@
 
 import hashlib
 
-import torch
 from torch import Tensor, nn
 
+from tasks.checkpoint import content
 from tasks.frozen import GraftError
 from tasks.methods import in_head
 
@@ -44,5 +44,4 @@ def _all(module: nn.Module) -> list[tuple[str, Tensor]]:
 
 
 def _hash(tensor: Tensor) -> bytes:
-    numbers = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-    return hashlib.sha256(numbers.numpy().data).digest()
+    return hashlib.sha256(content(tensor)).digest()

@@ -3,13 +3,11 @@
 import os
 import platform
 import time
-from collections.abc import Callable
 from datetime import datetime
 from importlib.metadata import version
 
 import psutil
 import torch
-from torch import Tensor
 
 from tasks import runtime
 from tasks.frozen import Frozen
@@ -17,10 +15,8 @@ from tasks.provenance import commit, processor
 from tasks.speed import onednn
 
 SIZES = (512, 1024, 2048)  # sides of the square matrices that are tried
-SECONDS = 0.4  # for each of them
+SECONDS = 0.4  # for each of them, by each product
 LIBRARIES = ("torch", "transformers", "peft", "timm", "accelerate", "graft")
-
-Product = Callable[[Tensor, Tensor], Tensor]
 
 
 class Described(Frozen):
@@ -81,13 +77,13 @@ def again(machine: Described, seconds: float = SECONDS) -> Described:
 
 def peak(kind: torch.dtype, seconds: float = SECONDS) -> float:
     """FLOP/s of the fastest single product of square matrices on the device in force: torch's own, or oneDNN's."""
-    products: list[Product] = [torch.mm]
+    products: list[onednn.Product] = [torch.mm]
     if runtime.device() == "cpu" and onednn.available():
         products.append(onednn.product)
     return max(_speed(product, size, kind, seconds) for product in products for size in SIZES)
 
 
-def _speed(product: Product, size: int, kind: torch.dtype, seconds: float) -> float:
+def _speed(product: onednn.Product, size: int, kind: torch.dtype, seconds: float) -> float:
     """FLOP/s of the fastest of all products of two [size, size] matrices within the time, after one to warm up."""
     device = runtime.device()
     left, right = (torch.rand(size, size, dtype=kind, device=device) for _ in range(2))

@@ -8,12 +8,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from weakref import WeakValueDictionary
 
-import torch
 from torch import Tensor, nn
 
 from tasks import registry, runtime, saved
 from tasks.backbones.network import Network, Rows, logits_of
 from tasks.backbones.text import TextNetwork
+from tasks.checkpoint import content
 from tasks.objective import confidence, probabilities, said
 from tasks.results import Registered, Target
 
@@ -99,7 +99,7 @@ class Shared:
 def _content(weight: Tensor) -> str:
     """The hash of a weight's values, shape, type and place."""
     digest = hashlib.sha256(f"{weight.dtype} {weight.shape} {weight.stride()} {weight.device}".encode())
-    digest.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    digest.update(content(weight))
     return digest.hexdigest()
 
 

@@ -4,7 +4,6 @@ PEFT's own forward adds the adapter's output to the layer's in a new tensor, and
 A convolution of one pixel is a linear map of every pixel's channels.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-Product = Callable[..., Tensor]  # of rows [N, I], a weight [O, I] and perhaps a bias [O]: [N, O]
+from tasks.speed.onednn import Product
 
 
 class _Adapted(torch.autograd.Function):

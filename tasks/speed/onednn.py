@@ -1,10 +1,13 @@
 """Linear maps on a CPU by oneDNN's matrix product, which torch itself takes for fewer bits than 32 alone."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+Product = Callable[..., Tensor]  # of rows [N, I], a weight [O, I] and perhaps a bias [O]: [N, O]
 
 
 def product(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
