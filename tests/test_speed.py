@@ -20,7 +20,7 @@ from tasks.speed.quick import ANSWERING, answering, quicken, slow_down
 
 pytest_plugins = ["small"]
 
-TEXTS = {"text": [text for text, _ in sentences(24, seed=3)]}
+TEXTS = {"text": [text for text, _ in sentences(32, seed=3)]}
 TEXT_NETWORKS = ("encoder", "gpt2", "llama", "scratch transformer")
 
 
@@ -41,10 +41,13 @@ def network(bench: Bench, name: str, **lora: Any) -> Network:
 
 
 def answered(found: Network) -> tuple[Tensor, dict[str, Tensor]]:
-    """Logits of rows of several lengths in one batch, and all gradients of a loss that weighs each logit otherwise."""
+    """Logits of rows of several lengths in one batch, and all gradients of a loss that weighs each logit otherwise.
+
+    As in a training it is the mean over the rows: a sum's gradients are as many times as large, and so is rounding.
+    """
     found.module.zero_grad()
     logits = found.logits(found.encode(TEXTS))
-    loss: Any = (logits * torch.linspace(-1, 2, logits.numel()).view_as(logits)).sum()
+    loss: Any = (logits * torch.linspace(-1, 2, logits.numel()).view_as(logits)).sum() / len(logits)
     loss.backward()
     return logits.detach(), {name: w.grad for name, w in found.module.named_parameters() if w.grad is not None}
 
@@ -140,6 +143,24 @@ def test_linear_maps_are_multiplied_by_onednn_forward_and_backward(bench: Bench,
     assert products(plain) == 0
     assert forward > 10
     assert products(both) >= 2 * forward - 5  # the first block's queries, keys and values need not go back below
+
+
+@pytest.mark.parametrize(
+    ("count", "layers", "ours"),
+    [(32, "linear", True), (512, "linear", True), (2048, "linear", True), (480, "linear", True), (33, "linear", False),
+     (544, "linear", False), (1056, "linear", False), (33, "convolution", True), (544, "convolution", True)],
+)  # fmt: skip
+def test_of_texts_few_counts_of_rows_meet_onednn_and_of_pictures_all(count: int, layers: str, ours: bool) -> None:
+    net = nn.Sequential(nn.Linear(4, 4), *([nn.Conv2d(4, 4, 1)] if layers == "convolution" else []))
+    rows = torch.randn(count, 4, requires_grad=True)
+    plain = net[0](rows)
+    (linear,) = (kind for layer, kind in onednn.swaps(net).items() if layer is net[0])
+    net[0].__class__ = linear
+    with torch.profiler.profile() as seen:
+        quick = net[0](rows)
+        quick.sum().backward()
+    assert products(seen) == (2 if ours else 0)
+    assert close(quick, plain)
 
 
 def products(profile: Any) -> int:

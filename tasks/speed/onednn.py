@@ -1,4 +1,9 @@
-"""Linear maps on a CPU by oneDNN's matrix product, which torch itself takes for fewer bits than 32 alone."""
+"""Linear maps on a CPU by oneDNN's matrix product, which torch itself takes for fewer bits than 32 alone.
+
+oneDNN keeps some 0.7 MB of code for each shape that it meets, up to 1,024 of them, between the pieces of memory that
+tensors need. A network of pictures has few shapes. Texts come in as many as they have lengths: there it multiplies
+short batches, where it gains most, and long ones of full length.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,6 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+SMALL, STEP, LARGE = 512, 32, 1024  # rows: of texts 16 counts up to the first, and above it what the last divides
 
 Product = Callable[..., Tensor]  # of rows [N, I], a weight [O, I] and perhaps a bias [O]: [N, O]
 
@@ -16,13 +24,22 @@ def product(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return out
 
 
+def of_texts(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """The same, by torch's own product where the number of rows is one of many (a rule of that number alone)."""
+    count = len(rows)
+    if count % LARGE and (count > SMALL or count % STEP):
+        return functional.linear(rows, weight, bias)
+    return product(rows, weight, bias)
+
+
 class _Mapped(torch.autograd.Function):
-    """x [..., I] to x Wᵀ + b [..., O]; any of the three may train."""
+    """x [..., I] to x Wᵀ + b [..., O], multiplied by `product`; any of the three tensors may train."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, product: Product) -> Tensor:
         rows = x.reshape(-1, x.shape[-1])
         ctx.save_for_backward(rows, weight)
+        ctx.product = product
         return product(rows, weight, bias).resize_(*x.shape[:-1], len(weight))  # a view could not be changed in place
 
     @staticmethod
@@ -30,29 +47,26 @@ class _Mapped(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         rows, weight = ctx.saved_tensors
         shape, grad = grad.shape, grad.reshape(-1, grad.shape[-1])
-        to_x, to_weight, to_bias = ctx.needs_input_grad
+        to_x, to_weight, to_bias, _ = ctx.needs_input_grad
         return (
-            product(grad, weight.t()).view(*shape[:-1], -1) if to_x else None,
+            ctx.product(grad, weight.t()).view(*shape[:-1], -1) if to_x else None,
             grad.t() @ rows if to_weight else None,
             grad.sum(0) if to_bias else None,
+            None,
         )
 
 
 class _Map:
-    """Mixed into a linear map's own class."""
+    """Mixed into a linear map's own class, with a `product`."""
+
+    product: Product
 
     def forward(self: Any, x: Tensor) -> Tensor:
         if x.dtype is not torch.float32 or torch.is_autocast_enabled("cpu"):
             out: Tensor = super().forward(x)  # type: ignore[misc]
             return out
-        made: Tensor = _Mapped.apply(x, self.weight, self.bias)
+        made: Tensor = _Mapped.apply(x, self.weight, self.bias, self.product)
         return made
-
-
-class _Multiplying:
-    """Mixed into the class of a layer that says by which product it multiplies."""
-
-    product = staticmethod(product)
 
 
 def available() -> bool:
@@ -65,17 +79,16 @@ def swaps(module: nn.Module) -> dict[nn.Module, type[nn.Module]]:
     """Linear maps, and layers with a `product`, on a CPU in 32 bits, with their classes; empty without oneDNN."""
     if not available():
         return {}
-    return {child: kind for child in module.modules() if (kind := _kind(child)) is not None}
+    pictures = any(isinstance(child, nn.Conv2d) for child in module.modules())
+    by = product if pictures else of_texts
+    return {child: kind for child in module.modules() if (kind := _kind(child, by)) is not None}
 
 
-def _kind(layer: nn.Module) -> type[nn.Module] | None:
+def _kind(layer: nn.Module, by: Product) -> type[nn.Module] | None:
     own: Any = type(layer)
-    if hasattr(own, "product"):
-        mixed: Any = _Multiplying
-    elif isinstance(layer, nn.Linear) and own.forward is nn.Linear.forward:
-        mixed = _Map
-    else:
+    plain = isinstance(layer, nn.Linear) and own.forward is nn.Linear.forward
+    if not plain and not hasattr(own, "product"):
         return None
     if any((weight.device.type, weight.dtype) != ("cpu", torch.float32) for weight in layer.parameters()):
         return None
-    return type(f"OneDnn{own.__name__}", (mixed, own), {})
+    return type(f"OneDnn{own.__name__}", (_Map, own) if plain else (own,), {"product": staticmethod(by)})
