@@ -45,10 +45,10 @@ class Tried(Frozen):
         return load(self.experiment, [*self.changes, *(self.quick if quick else ())])
 
 
-TEXT = ("dataset.limit=1500",)
+TEXT = ("dataset.limit=1000",)
 TRIED: tuple[Tried, ...] = (
     Tried(
-        name="text", about="LoRA on 1,500 sentences of SST-2, 2 epochs", experiment="sst2_lora", changes=TEXT,
+        name="text", about="LoRA on 1,000 sentences of SST-2, 2 epochs", experiment="sst2_lora", changes=TEXT,
         quick=FEW,
     ),
     Tried(
@@ -56,8 +56,8 @@ TRIED: tuple[Tried, ...] = (
         changes=(*TEXT, "method=lora_top3"), quick=FEW,
     ),
     Tried(
-        name="images", about="LoRA on 600 pictures of ten ImageNet classes, 3 epochs", experiment="imagenet10_lora",
-        changes=("dataset.limit=600",), quick=FEW_PICTURES,
+        name="images", about="LoRA on 400 pictures of ten ImageNet classes, 3 epochs", experiment="imagenet10_lora",
+        changes=("dataset.limit=400",), quick=FEW_PICTURES,
     ),
 )  # fmt: skip
 
