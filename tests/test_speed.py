@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig
 from peft.tuners.lora.layer import Linear
 from small import TARGET, Bench, differing, sentences
 from torch import Tensor, nn
@@ -126,6 +127,32 @@ def test_slowed_down_a_network_is_of_its_own_classes_again_and_no_weight_has_ano
     slow_down(swapped)
     assert [type(module) for module in found.module.modules()] == kinds
     assert torch.equal(logits_of(found, TEXTS), plain)
+
+
+@pytest.mark.parametrize(("merges", "rows"), [(False, 30), (True, 300)])
+@pytest.mark.parametrize(("small", "rank"), [(False, 2), (True, 16)])
+def test_by_each_short_cut_an_adapter_gets_the_gradients_of_the_plain_path(
+    merges: bool, rows: int, small: bool, rank: int
+) -> None:
+    base, given = nn.Linear(40, 96), torch.randn(2, rows // 2, 40)
+    layer: Any = Linear(base, "default", config=LoraConfig(r=rank, lora_alpha=3), r=rank, lora_alpha=3)
+    nn.init.normal_(layer.lora_B["default"].weight)
+    base.requires_grad_(False)
+    assert merges == (rows * 136 > lora_linear.PAYS * base.weight.numel())
+    assert small == (base.weight.numel() <= lora_linear.SMALL * rank * 136)
+    ended = {}
+    for kind in (Linear, *lora_linear.swaps(layer).values()):
+        layer.__class__ = kind
+        layer.zero_grad()
+        x = given.clone().requires_grad_()
+        out = layer(x)
+        (out * torch.linspace(-1, 2, out.numel()).view_as(out)).sum().div(rows).backward()
+        ended[kind] = [out.detach(), x.grad, *(weight.grad for weight in layer.parameters() if weight.requires_grad)]
+    plain, quick = ended.values()
+    assert len(quick) == 4
+    for one, two in zip(plain, quick, strict=True):
+        assert float(two.abs().max()) > 0.01
+        assert close(one, two)
 
 
 @pytest.mark.skipif(not onednn.available(), reason="this torch has no oneDNN")

@@ -14,12 +14,19 @@ from torch.nn import functional
 
 from tasks.speed.onednn import Product
 
+SMALL = 5  # times the adapter's weights: a layer of no more is small
+PAYS = 4  # times the layer's weights: more numbers in and out are worth a pass over these
+
 
 class _Adapted(torch.autograd.Function):
     """x [..., I] to x Wᵀ + b + s (x Aᵀ) Bᵀ [..., O]; W [O, I] and b [O] are frozen, A [R, I] and B [O, R] train.
 
     With `maps`, x is [B, I, H, W] and the result [B, O, H, W], a place's channels side by side in memory. `product` is
     what multiplies by W.
+
+    What is narrow (R numbers a row) costs as much to read and write as what is wide, so two short cuts are taken. Of
+    many rows x (W + s B A)ᵀ is one product, there and back. And where W is small, its own gradient G = gradᵀ x is made,
+    from which those of the adapter follow as s Bᵀ G and s G Aᵀ.
     """
 
     @staticmethod
@@ -35,10 +42,14 @@ class _Adapted(torch.autograd.Function):
         product: Product,
     ) -> Tensor:
         rows = _rows(x, maps)
-        low = rows @ down.t()
-        out = product(rows, weight, bias).addmm_(low, up.t(), alpha=scaling)
-        ctx.save_for_backward(rows, weight, down, up, low)
         ctx.scaling, ctx.maps, ctx.product = scaling, maps, product
+        ctx.merges = len(rows) * sum(weight.shape) > PAYS * weight.numel()
+        if ctx.merges:
+            out, low = product(rows, torch.addmm(weight, up, down, alpha=scaling), bias), None
+        else:
+            low = rows @ down.t()
+            out = product(rows, weight, bias).addmm_(low, up.t(), alpha=scaling)
+        ctx.save_for_backward(rows, weight, down, up, low)
         return _shaped(out, x, maps)
 
     @staticmethod
@@ -46,12 +57,23 @@ class _Adapted(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         rows, weight, down, up, low = ctx.saved_tensors
         given, grad = grad, _rows(grad, ctx.maps)
-        grad_low = (grad @ up).mul_(ctx.scaling)
+        across = up.t().contiguous()  # [R, O]: narrow products are many times as fast if what is narrow lies along it
+        small = weight.numel() <= SMALL * (down.numel() + up.numel())
+        grad_low: Any = None if small and ctx.merges else grad @ across.t()
+        if small:
+            whole = grad.t() @ rows
+            grad_down, grad_up = across @ whole, whole @ down.t()
+        else:
+            low = rows @ down.t() if low is None else low
+            grad_down, grad_up = grad_low.t() @ rows, (low.t() @ grad).t()
         grad_x = None
         if ctx.needs_input_grad[0]:
-            grad_x = _shaped(ctx.product(grad, weight.t()).addmm_(grad_low, down), given, ctx.maps)
-        grad_down, grad_up = grad_low.t() @ rows, (grad.t() @ low).mul_(ctx.scaling)
-        return grad_x, None, None, grad_down, grad_up, None, None, None
+            if ctx.merges:
+                grad_x = ctx.product(grad, torch.addmm(weight, up, down, alpha=ctx.scaling).t())
+            else:
+                grad_x = ctx.product(grad, weight.t()).addmm_(grad_low, down, alpha=ctx.scaling)
+            grad_x = _shaped(grad_x, given, ctx.maps)
+        return grad_x, None, None, grad_down.mul_(ctx.scaling), grad_up.mul_(ctx.scaling), None, None, None
 
 
 def _rows(x: Tensor, maps: bool) -> Tensor:
