@@ -26,6 +26,7 @@ SPAWN = multiprocessing.get_context("spawn")  # a process forked from one that h
 STOPS = (signal.SIGINT, signal.SIGTERM)
 EVERY = 0.3  # seconds between two movements that a process tells of
 GRACE = 5.0  # seconds for a process to end by itself
+LOOK = 1.0  # seconds between two looks for a stop: one that another thread was told of does not wake this one
 
 
 class Died(Frozen):
@@ -80,7 +81,7 @@ def each(
                 hand = _Hand(environment)
                 hands[hand.pipe] = hand
                 hand.take(work, waiting.popleft(), listener)
-            for pipe in wait(list(hands)):
+            for pipe in wait(list(hands), LOOK):
                 hand = hands[pipe]
                 if hand.tells(listener):
                     continue
@@ -105,13 +106,21 @@ class _Hand:
         self.pipe, theirs = SPAWN.Pipe()
         self.process = SPAWN.Process(target=_hand, args=(theirs,))
         self.place, self.living = -1, True
+        try:
+            self._start(environment)
+        except BaseException:  # stopped meanwhile: nobody else knows of it yet
+            if self.process.ident is not None:
+                self.leave(0)
+            raise
+        theirs.close()  # its death is seen by this end alone
+
+    def _start(self, environment: Mapping[str, str]) -> None:
         held = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # in the process too, until it can end quietly
         try:
             with runtime.setting(environment):
                 self.process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, held)
-        theirs.close()  # its death is seen by this end alone
 
     def take(self, work: Callable[[Item], Any], piece: tuple[int, Item], listener: Listener) -> None:
         self.place, item = piece
@@ -130,10 +139,10 @@ class _Hand:
         {"moved": listener.moved, "said": listener.said, "ended": listener.ended}[kind](self.place, told)
         return bool(kind != "ended")
 
-    def leave(self) -> None:
-        """There is nothing more to do: see the process end."""
+    def leave(self, grace: float = GRACE) -> None:
+        """There is nothing more to do: see the process end, killed if it has not after so many seconds."""
         self.pipe.close()
-        self.process.join(GRACE)
+        self.process.join(grace)
         self.process.kill()
         self.process.join()
 

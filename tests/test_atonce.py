@@ -62,14 +62,20 @@ def _waiting(folder: Path, count: int) -> list[int]:
     return found
 
 
-def test_a_stop_lets_every_process_tidy_up_and_leaves_none(tmp_path: Path) -> None:
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["told of it", "another thread is told of it"])
+def test_a_stop_lets_every_process_tidy_up_and_leaves_none(tmp_path: Path, elsewhere: bool) -> None:
     def stop() -> None:
-        for process in (*_waiting(tmp_path, 2), os.getpid()):  # as Ctrl-C does: all of the group
+        group = (*_waiting(tmp_path, 2), os.getpid())  # all of it, as Ctrl-C does; else this process alone
+        for process in group[-1:] if elsewhere else group:
             os.kill(process, signal.SIGINT)
 
     threading.Thread(target=stop).start()
-    with pytest.raises(KeyboardInterrupt):
-        atonce.each(wait_for_ever, dict.fromkeys(range(5), str(tmp_path)), 2, {}, Heard())
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT} if elsewhere else ())
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            atonce.each(wait_for_ever, dict.fromkeys(range(5), str(tmp_path)), 2, {}, Heard())
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
     assert multiprocessing.active_children() == []
     assert [file.read_text() for file in tmp_path.iterdir()] == ["tidied"] * 2, "and the others never began"
