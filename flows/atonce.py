@@ -110,7 +110,8 @@ class _Hand:
             self._start(environment)
         except BaseException:  # stopped meanwhile: nobody else knows of it yet
             if self.process.ident is not None:
-                self.leave(0)
+                self.process.kill()
+                self.leave()
             raise
         theirs.close()  # its death is seen by this end alone
 
@@ -139,10 +140,10 @@ class _Hand:
         {"moved": listener.moved, "said": listener.said, "ended": listener.ended}[kind](self.place, told)
         return bool(kind != "ended")
 
-    def leave(self, grace: float = GRACE) -> None:
-        """There is nothing more to do: see the process end, killed if it has not after so many seconds."""
+    def leave(self) -> None:
+        """There is nothing more to do: see the process end."""
         self.pipe.close()
-        self.process.join(grace)
+        self.process.join(GRACE)
         self.process.kill()
         self.process.join()
 
