@@ -1,5 +1,6 @@
 """`graft bench`: both sides of every work in turn, a table, a picture, and what was measured as it was measured."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,9 @@ from tasks.screen import Bar, bar, say
 class Bench(Underway[Raw]):
     """Both sides of every work: what was measured so far."""
 
-    def __init__(self, asked: Asked, csv: Path, folder: Path) -> None:
+    def __init__(self, asked: Asked, csv: Path, folder: Path, gflops: Mapping[str, float]) -> None:
         super().__init__(csv, folder, columns)
-        self.asked = asked
+        self.asked, self.bf16 = asked, gflops["bf16"] >= gflops["fp32"]
         self.scores: dict[str, Scores] = {}
         self.tried: list[str] = []
         self.ready: dict[str, tuple[Recipe, Recipe, Prepared]] = {}
@@ -34,7 +35,7 @@ class Bench(Underway[Raw]):
         for work in self.asked.works:
             with noting(self.failed, work.name):
                 self.ready[work.name] = self._prepared(work)
-                trials = () if self.asked.quick else turns.trials(work)
+                trials = () if self.asked.quick else turns.trials(work, self.bf16)
                 self.todo += [(work.name, f"trial of {name}") for name, _ in trials]
                 self.todo += [(work.name, name) for name in (OURS, work.peer)] * self.asked.repeats
         with bar("bench", len(self.todo)) as shown:
@@ -76,13 +77,16 @@ class Bench(Underway[Raw]):
             return {}
         rows = turns.TRIED * self.ready[work.name][1].schedule.batch_size
         rates: dict[str, float] = {}
-        for name, settings in turns.trials(work):
+        for name, settings in turns.trials(work, self.bf16):
             try:
                 rates[name] = self._side(work, 0, (name, settings), shown, rows)[0].rate
             except SideFailed as error:
                 say(f"{work.name}: {name} is left out: {error}", style="yellow")
         told = ", ".join(f"{name} {rate:,.1f}" for name, rate in rates.items())
-        self.tried.append(f"{work.name}: tried on {rows:,} rows (rows/s): {told}; the faster in fp32 is compared")
+        untried = "" if self.bf16 else "; bf16 is not tried, this machine multiplies more slowly in it"
+        self.tried.append(
+            f"{work.name}: tried on {rows:,} rows (rows/s): {told}; the faster in fp32 is compared{untried}"
+        )
         return rates
 
     def _model(self, work: Work, shown: Bar) -> None:
@@ -148,5 +152,5 @@ def main(asked: Asked, to: Path | None, readme: Path | None, as_json: bool) -> i
     """
     place = opened(to, readme, "bench")
     csv = place / "bench.csv"
-    bench, machine = measured(place, csv, lambda folder: Bench(asked, csv, folder))
+    bench, machine = measured(place, csv, lambda folder, machine: Bench(asked, csv, folder, machine.gflops))
     return finished(bench, machine, place, readme, as_json) if machine else STOPPED

@@ -88,7 +88,7 @@ def main(asked: Asked, to: Path | None, readme: Path | None, as_json: bool) -> i
     """
     place = opened(to, readme, "growth")
     csv = place / "growth.csv"
-    growth, machine = measured(place, csv, lambda folder: Growth(asked, csv, folder))
+    growth, machine = measured(place, csv, lambda folder, _: Growth(asked, csv, folder))
     return finished(growth, machine, place, readme, as_json) if machine else STOPPED
 
 

@@ -41,8 +41,8 @@ def opened(to: Path | None, readme: Path | None, name: str) -> Path:
     return place
 
 
-def measured(place: Path, csv: Path, make: Callable[[Path], Ran]) -> tuple[Ran, Described | None]:
-    """Run what is made for a folder of the sides; gives it back with the machine, which is timed before and after.
+def measured(place: Path, csv: Path, make: Callable[[Path, Described], Ran]) -> tuple[Ran, Described | None]:
+    """Run what is made for the sides' folder and the machine; gives both back, the machine timed once more.
 
     There is no machine where it was stopped by Ctrl-C.
     """
@@ -50,7 +50,7 @@ def measured(place: Path, csv: Path, make: Callable[[Path], Ran]) -> tuple[Ran, 
         machine = described()
     write_file(place / "machine.json", machine.model_dump_json(indent=1).encode())
     with workplace() as folder:
-        running = make(folder)
+        running = make(folder, machine)
         try:
             running.run()
         except KeyboardInterrupt:

@@ -96,6 +96,6 @@ def main(asked: Asked, to: Path | None, readme: Path | None, as_json: bool) -> i
     """
     place = opened(to, readme, "whole")
     csv = place / "whole.csv"
-    whole, machine = measured(place, csv, lambda folder: Whole(asked, csv, folder))
+    whole, machine = measured(place, csv, lambda folder, _: Whole(asked, csv, folder))
     told = told_of(asked, whole.raws, whole.failed)
     return leave(told, machine, place, readme, as_json) if machine else STOPPED

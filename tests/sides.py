@@ -6,7 +6,7 @@ import pytest
 
 from flows import sitting
 from tasks.bench import turns
-from tasks.bench.machine import described
+from tasks.bench.machine import Described, described
 from tasks.bench.orders import Order, Taken
 from tasks.bench.turns import SideFailed
 
@@ -17,6 +17,7 @@ class Stand:
     def __init__(self) -> None:
         self.orders: list[Order] = []
         self.stop_after = 1000
+        self.gflops = {"fp32": 100.0, "bf16": 200.0}
 
     def __call__(self, order: Order) -> tuple[Taken, Any, float]:
         if len(self.orders) >= self.stop_after:
@@ -28,11 +29,15 @@ class Stand:
         """What a side took, and its answers."""
         raise NotImplementedError
 
+    def machine(self) -> Described:
+        """The machine, looked at but once; it multiplies as fast in 16 bits as it is told."""
+        return described(0.001).model_copy(update={"gflops": self.gflops})
+
     def seated(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Take the place of all processes, on a machine that is looked at but once."""
         monkeypatch.setattr(turns, "run", self)
         monkeypatch.setattr(turns, "ready", lambda: None)
-        monkeypatch.setattr(sitting, "described", lambda: described(0.001))
+        monkeypatch.setattr(sitting, "described", self.machine)
         monkeypatch.setattr(sitting, "again", lambda machine: machine)
 
 

@@ -31,6 +31,9 @@ MADE = tuple(
 )  # fmt: skip
 
 
+FAST = {"fp32": 100.0, "bf16": 200.0}  # GFLOP/s
+
+
 class Sides(Stand):
     """Ours takes 1 s, theirs 3 s."""
 
@@ -115,6 +118,15 @@ def test_a_trial_that_fails_leaves_its_setting_out_alone(sides: Sides, tmp_path:
     assert "one: trainer-bf16 is left out" in told.err
 
 
+def test_bf16_is_not_tried_where_a_product_is_slower_in_it(sides: Sides, tmp_path: Path, graft: Graft) -> None:
+    sides.gflops = {"fp32": 100.0, "bf16": 1.0}
+    told = graft("bench", "--only", "one", "--repeats", 1, "--to", tmp_path / "out")
+
+    assert told.code == 0
+    assert [line["side"] for line in lines(tmp_path / "out")] == ["trainer", "trainer-dropout", "graft", "trainer"]
+    assert "bf16 is not tried, this machine multiplies more slowly in it" in " ".join(told.out.split())
+
+
 def test_a_work_whose_data_are_not_there_fails_alone(
     sides: Sides, tmp_path: Path, graft: Graft, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,7 +181,7 @@ def test_sides_that_saw_other_rows_fail_the_work(sides: Sides, monkeypatch: pyte
 
     monkeypatch.setattr(bench, "check_same_rows", refused)
     with sitting.workplace() as folder:
-        running = bench.Bench(works.asked("trainer", None, quick=True), folder / "bench.csv", folder)
+        running = bench.Bench(works.asked("trainer", None, quick=True), folder / "bench.csv", folder, FAST)
         running.run()
 
     assert running.failed == {"one": "other rows", "two": "other rows"}

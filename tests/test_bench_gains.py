@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,16 @@ from made import Graft
 from sides import Stand, failed
 from test_bench_table import taken
 
-from tasks.bench import gains
-from tasks.bench.gains import TRIED, Gain, Tried, asked, cells, settings
-from tasks.bench.orders import Order, Taken
+from flows.means import IN_TURN
+from tasks.bench import gains, turns
+from tasks.bench.gains import TRIED, Tried, asked, cells, of_processes, settings
+from tasks.bench.orders import Alternated, Lap, Order, Part, Taken
 from tasks.bench.table import Spread
 from tasks.bench.turns import Raw
 from tasks.frozen import GraftError
 from tasks.prepare import rows_of
 from tasks.speed.means import MEANS
+from tasks.speed.quick import ANSWERING, TRAINING
 
 pytest_plugins = ["made"]
 
@@ -26,11 +29,13 @@ ONE = Tried(
     name="one", about="what it is", experiment="tickets_scratch",
     changes=("dataset.limit=64", "schedule.epochs=1"), quick=("seed=1",),
 )  # fmt: skip
+WAYS = ("steps", "answers", "training")
+PARTS: tuple[Part, ...] = ("steps", "answers")
 ABSENT = Tried(name="absent", about="no rows", experiment="imagenet10_scratch", changes=(), quick=())
 
 
 class Sides(Stand):
-    """4 s with no mean, else 2 s."""
+    """4 s with no mean, else 2 s; a lap of 4 rows takes 4 s with no mean, else 1 s."""
 
     fail: str | None = None
 
@@ -40,13 +45,29 @@ class Sides(Stand):
         answers = np.eye(order.data.target.outputs, dtype=np.float32)[rows_of(order.data, "test").labels]
         return taken(4.0 if order.means == "none" else 2.0), answers
 
+    def alternate(self, order: Alternated) -> tuple[tuple[Lap, ...], float]:
+        if self.fail == IN_TURN:
+            raise failed("graft", "no luck")
+        turns = range(1, order.repeats + 1)
+        return tuple(lap for turn in turns for lap in (*laps("none", 4, turn), *laps("onednn", 1, turn))), 5.0
+
 
 @pytest.fixture
 def sides(home: Path, monkeypatch: pytest.MonkeyPatch) -> Sides:
     found = Sides()
     monkeypatch.setattr(gains, "TRIED", (ONE,))
+    monkeypatch.setattr(turns, "alternate", found.alternate)
     found.seated(monkeypatch)
     return found
+
+
+@dataclass
+class Found:
+    """What was measured of the training above."""
+
+    raws: list[Raw] = field(default_factory=list)
+    laps: dict[str, tuple[Lap, ...]] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
 
 
 def rows(folder: Path) -> list[tuple[str, str, str]]:
@@ -60,8 +81,14 @@ def raws(means: str, *seconds: float, peak: int = 1000) -> list[Raw]:
     ]
 
 
-def test_the_settings_are_none_each_mean_alone_and_all() -> None:
+def laps(means: str, seconds: float, turn: int = 1) -> list[Lap]:
+    return [Lap(part=part, means=means, turn=turn, rows=4, seconds=seconds) for part in PARTS]
+
+
+def test_the_settings_are_none_each_mean_alone_and_all_and_each_mean_is_timed_in_one_of_two_ways() -> None:
     assert settings() == ("none", *MEANS, "all")
+    assert of_processes() == ("none", "kept_heap", "frozen_front", "all")
+    assert {*of_processes(), *TRAINING, *ANSWERING} == {*settings()}
 
 
 @pytest.mark.parametrize("work", TRIED, ids=lambda work: work.name)
@@ -74,23 +101,38 @@ def test_every_training_loads_and_is_small_with_quick(work: Tried) -> None:
 
 def test_ratios_are_to_none_of_the_same_turn() -> None:
     plain, mean = raws("none", 2, 8, 4), raws(MEANS[0], 1, 8, 1, peak=500)
-    first, second = gains.gains([ONE], [*plain, *mean])
+    first, second = gains.gains([ONE], Found([*plain, *mean]))
 
-    assert first.times == Spread(middle=1, low=1, high=1, turns=3)
-    assert second.times == Spread(middle=2, low=1, high=4, turns=3)
-    assert (second.work, second.means, second.peak.middle, second.score) == ("one", MEANS[0], 500, 0.5)
-    assert second.rate == Spread(middle=200, low=25, high=200, turns=3)
+    assert first.training and first.training.times == Spread(middle=1, low=1, high=1, turns=3)
+    assert second.training and second.training.times == Spread(middle=2, low=1, high=4, turns=3)
+    assert second.training.rate == Spread(middle=200, low=25, high=200, turns=3)
+    assert second.peak and (second.work, second.means, second.peak.middle, second.score) == ("one", MEANS[0], 500, 0.5)
+    assert second.steps is None and second.answers is None
+
+
+def test_laps_give_ratios_of_steps_and_of_answers() -> None:
+    found = [*laps("none", 4), *laps("none", 8, 2), *laps("onednn", 1), *laps("onednn", 4, 2)]
+    slow = [lap.model_copy(update={"seconds": 8.0}) for lap in found if lap.part == "answers"]
+    first, second = gains.gains([ONE], Found(laps={"one": (*(lap for lap in found if lap.part == "steps"), *slow)}))
+
+    assert first.steps and first.steps.rate == Spread(middle=0.75, low=0.5, high=1, turns=2)
+    assert second.steps and second.steps.times == Spread(middle=3, low=2, high=4, turns=2)
+    assert second.answers and second.answers.times == Spread(middle=1, low=1, high=1, turns=2)
+    assert second.training is None and second.process is None
+    assert cells(second) == {
+        "work": "one", "means": "onednn", "steps": "3.00 (2.00 to 4.00)", "answers": "1.00 (1.00 to 1.00)",
+        "whole training": "", "peak MB": "", "whole process, s": "", "score": "",
+    }  # fmt: skip
+    assert cells(first)["steps"] == "1: 0.8 rows/s"
 
 
 def test_without_the_plain_path_there_is_no_ratio_but_all_else() -> None:
-    (one,) = gains.gains([ONE], raws("all", 2))
+    (one,) = gains.gains([ONE], Found(raws("all", 2)))
 
-    assert one.times is None
     assert cells(one) == {
-        "work": "one", "means": "all", "rows/s": "100.0", "times as fast as none": "not known", "peak MB": "0",
+        "work": "one", "means": "all", "steps": "", "answers": "", "whole training": "not known", "peak MB": "0",
         "whole process, s": "2.0", "score": "0.500",
     }  # fmt: skip
-    assert cells(Gain.model_validate(one.model_dump() | {"score": None}))["score"] == ""
 
 
 def test_every_setting_runs_in_turn_and_all_files_are_written(sides: Sides, tmp_path: Path, graft: Graft) -> None:
@@ -98,12 +140,30 @@ def test_every_setting_runs_in_turn_and_all_files_are_written(sides: Sides, tmp_
     answer = json.loads(told.out.splitlines()[-1])
 
     assert told.code == 0
-    assert rows(tmp_path / "out") == [("one", turn, means) for turn in "12" for means in settings()]
-    assert [order.means for order in sides.orders] == [*settings()] * 2
-    assert [one["times"]["middle"] for one in answer["means"]] == [1, *[2] * (len(MEANS) + 1)]
-    assert {file.name for file in (tmp_path / "out").iterdir()} == {"means.csv", "means.md", "machine.json"}
-    assert "| one | all | 100.0 (100.0 to 100.0) | 2.00 (2.00 to 2.00) |" in (tmp_path / "out" / "means.md").read_text()
-    assert "2 turns. Graft's own training" in told.err
+    assert rows(tmp_path / "out") == [("one", turn, means) for turn in "12" for means in of_processes()]
+    assert [order.means for order in sides.orders] == [*of_processes()] * 2
+    middles = {one["means"]: [one[part] and one[part]["times"]["middle"] for part in WAYS] for one in answer["means"]}
+    assert middles == {
+        "none": [1, 1, 1], "kept_heap": [None, None, 2], "onednn": [4, 4, None], "frozen_front": [None, None, 2],
+        "all": [None, None, 2],
+    }  # fmt: skip
+    files = {"means.csv", "laps.csv", "means.md", "machine.json"}
+    assert {file.name for file in (tmp_path / "out").iterdir()} == files
+    assert "| one | all |  |  | 2.00 (2.00 to 2.00) |" in (tmp_path / "out" / "means.md").read_text()
+    assert (tmp_path / "out" / "laps.csv").read_text().splitlines()[:2] == [
+        "work,part,means,turn,rows,seconds", "one,steps,none,1,4,4.0",
+    ]  # fmt: skip
+    assert "2 turns. How many times as fast as with none" in " ".join(told.err.split())
+
+
+def test_what_fails_in_turn_fails_alone(sides: Sides, tmp_path: Path, graft: Graft) -> None:
+    sides.fail = IN_TURN
+    told = graft("bench", "--means", "--repeats", 1, "--to", tmp_path / "out", "--json")
+    answer = json.loads(told.out.splitlines()[-1])
+
+    assert told.code == 1
+    assert answer["failed"] == {f"one, {IN_TURN}": "graft ended with exit code 1: no luck"}
+    assert [one["means"] for one in answer["means"]] == [*of_processes()]
 
 
 def test_a_mean_that_fails_is_left_out_from_there_on_and_the_others_go_on(
@@ -115,10 +175,8 @@ def test_a_mean_that_fails_is_left_out_from_there_on_and_the_others_go_on(
 
     assert told.code == 1
     assert answer["failed"] == {f"one, {MEANS[0]}": "graft ended with exit code 1: no luck"}
-    assert [one["means"] for one in answer["means"]] == [means for means in settings() if means != MEANS[0]]
-    assert [means for _, turn, means in rows(tmp_path / "out") if turn == "2"] == [
-        means for means in settings() if means != MEANS[0]
-    ]
+    assert [one["means"] for one in answer["means"]] == ["none", "onednn", "frozen_front", "all"]
+    assert [means for _, turn, means in rows(tmp_path / "out") if turn == "2"] == ["none", "frozen_front", "all"]
     assert f"failed: one, {MEANS[0]}: graft ended" in (tmp_path / "out" / "means.md").read_text()
 
 

@@ -68,9 +68,27 @@ def test_a_second_look_at_the_machine_never_lowers_its_peak(machine: Described) 
 def test_the_peak_is_no_less_than_what_a_product_just_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    monkeypatch.setattr("tasks.bench.machine._speed", lambda product, size, kind, seconds: float(size % 1000))
+    monkeypatch.setattr("tasks.bench.machine._speed", lambda product, size, kind, seconds: 1e15 + size % 1000)
 
-    assert peak(torch.float32) == 512
+    assert peak(torch.float32) == 1e15 + 512
+
+
+def test_a_size_that_would_outlast_the_time_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    tried: list[int] = []
+
+    def speed(product: object, size: int, kind: object, seconds: float) -> float:
+        tried.append(size)
+        return 2e9 if kind is torch.bfloat16 else 2e12
+
+    monkeypatch.setattr("tasks.bench.machine._speed", speed)
+
+    assert peak(torch.bfloat16, seconds=0.4) == 2e9
+    assert set(tried) == {512}, "1,024 would take half a second"
+    tried.clear()
+    assert peak(torch.float32, seconds=0.4) == 2e12
+    assert set(tried) == {512, 1024, 2048}
 
 
 def test_only_what_stands_between_the_markers_is_replaced(tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ def test_without_trials_the_works_own_settings_are_taken() -> None:
     assert chosen({}, PADDED)[1] == ("trainer", PADDED.settings)
     assert trials(PADDED) == ()
     assert [name for name, _ in trials(TEXT)] == ["trainer", "trainer-dropout", "trainer-bf16"]
+    assert [name for name, _ in trials(TEXT, bf16=False)] == ["trainer", "trainer-dropout"]
 
 
 def test_a_peer_of_constant_cost_takes_few_rows_and_any_other_all() -> None:

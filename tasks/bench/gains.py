@@ -1,8 +1,9 @@
 """What each mean of speed gains alone: the trainings on which it is tried, and the table."""
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
-from tasks.bench.orders import Taken
+from tasks.bench.orders import ALL, PLAIN, Lap, Part
 from tasks.bench.page import Told
 from tasks.bench.table import Spread
 from tasks.bench.turns import Raw
@@ -11,14 +12,15 @@ from tasks.compose import load
 from tasks.frozen import Frozen
 from tasks.recipe import Recipe
 from tasks.speed.means import MEANS
+from tasks.speed.quick import ANSWERING, TRAINING
 
-PLAIN, ALL = "none", "all"  # as `GRAFT_MEANS` calls them
 HOW = (
-    "Graft's own training, each line a setting of GRAFT_MEANS, one after another, each in a fresh process, on the same "
-    "rows. Rows a second of training alone; medians, with the lowest and highest turn; ratios are of one turn, to "
-    "none of the means. A mean that has nothing to do in a training gives 1 there; what one gains while rows are "
-    "answered shows in the whole process alone, with imports, loading and validation. The score is that of the first "
-    "turn; memory is the process's highest until the end of training."
+    "How many times as fast as with none of the means; medians, with the lowest and highest turn. Means that give "
+    "layers other classes are timed in one process for each training: every batch is taken with each of them, one "
+    "right after the other, in steps of training and in answers to validation rows, all of them with the heap kept; "
+    "`all` there is all that such a process can change. `whole training` is by fresh processes with GRAFT_MEANS set, "
+    "one after another, and by their seconds of training alone. A cell is empty where a mean is not timed so. Memory "
+    "is the process's highest until the end of training, the score that of the first turn."
 )
 
 
@@ -70,12 +72,19 @@ class Asked(Frozen):
     quick: bool
 
 
+class Speed(Frozen):
+    """Rows a second, and how many times as many as with none of the means, turn by turn; None without its none."""
+
+    rate: Spread
+    times: Spread | None
+
+
 class Gain(Frozen):
-    """A setting of the means on one training.
+    """A setting of the means on one training; None where it was not measured.
 
     Attributes:
-        rate: rows a second.
-        times: as many as with none of the means, turn by turn; None where that was not measured.
+        steps, answers: batch by batch in turn with the other settings.
+        training: in a process of its own.
         peak: bytes.
         process: seconds of all of it, with imports, loading, validation and the answers to the test rows.
         score: on the test rows, 0 to 1, in the first turn that has one.
@@ -83,11 +92,20 @@ class Gain(Frozen):
 
     work: str
     means: str
-    rate: Spread
-    times: Spread | None
-    peak: Spread
-    process: Spread
+    steps: Speed | None
+    answers: Speed | None
+    training: Speed | None
+    peak: Spread | None
+    process: Spread | None
     score: float | None
+
+
+class Measured(Protocol):
+    """What was measured: a line for each process, laps by the training's name, and failures."""
+
+    raws: list[Raw]
+    laps: dict[str, tuple[Lap, ...]]
+    failed: dict[str, str]
 
 
 def asked(repeats: int | None, quick: bool) -> Asked:
@@ -104,31 +122,46 @@ def settings() -> tuple[str, ...]:
     return (PLAIN, *MEANS, ALL)
 
 
-def gains(works: Sequence[Tried], raws: Sequence[Raw]) -> list[Gain]:
+def of_processes() -> tuple[str, ...]:
+    """Those of them that need a process of their own: none, what is no class of a layer, all."""
+    return tuple(means for means in settings() if means not in {**TRAINING, **ANSWERING})
+
+
+def gains(works: Sequence[Tried], found: Measured) -> list[Gain]:
     """What was measured of each training and setting, in their order."""
-    return [one for work in works for means in settings() if (one := _gain(work.name, means, raws))]
+    every = [
+        _gain(work.name, means, found.raws, found.laps.get(work.name, ())) for work in works for means in settings()
+    ]
+    return [one for one in every if one.steps or one.answers or one.training]
 
 
-def _gain(work: str, means: str, raws: Sequence[Raw]) -> Gain | None:
+def _gain(work: str, means: str, raws: Sequence[Raw], laps: Sequence[Lap]) -> Gain:
     ran = [raw for raw in raws if (raw.work, raw.side) == (work, means) and raw.taken]
-    own, plain = _by_turn(work, means, raws), _by_turn(work, PLAIN, raws)
-    if not own:
-        return None
-    times = [taken.rate / plain[turn].rate for turn, taken in own.items() if turn in plain]
     scores = [raw.score for raw in ran if raw.score is not None]
     return Gain(
         work=work,
         means=means,
-        rate=Spread.of([taken.rate for taken in own.values()]),
-        times=Spread.of(times) if times else None,
-        peak=Spread.of([taken.peak for taken in own.values()]),
-        process=Spread.of([raw.wall for raw in ran]),
+        steps=_speed(_of_laps("steps", means, laps), _of_laps("steps", PLAIN, laps)),
+        answers=_speed(_of_laps("answers", means, laps), _of_laps("answers", PLAIN, laps)),
+        training=_speed(_of_processes(work, means, raws), _of_processes(work, PLAIN, raws)),
+        peak=Spread.of([raw.taken.peak for raw in ran if raw.taken]) if ran else None,
+        process=Spread.of([raw.wall for raw in ran]) if ran else None,
         score=scores[0] if scores else None,
     )
 
 
-def _by_turn(work: str, means: str, raws: Sequence[Raw]) -> dict[int, Taken]:
-    return {raw.turn: raw.taken for raw in raws if (raw.work, raw.side) == (work, means) and raw.taken}
+def _speed(own: Mapping[int, float], plain: Mapping[int, float]) -> Speed | None:
+    """Of rows a second by turn."""
+    times = [rate / plain[turn] for turn, rate in own.items() if turn in plain]
+    return Speed(rate=Spread.of([*own.values()]), times=Spread.of(times) if times else None) if own else None
+
+
+def _of_laps(part: Part, means: str, laps: Sequence[Lap]) -> dict[int, float]:
+    return {lap.turn: lap.rows / lap.seconds for lap in laps if (lap.part, lap.means) == (part, means)}
+
+
+def _of_processes(work: str, means: str, raws: Sequence[Raw]) -> dict[int, float]:
+    return {raw.turn: raw.taken.rate for raw in raws if (raw.work, raw.side) == (work, means) and raw.taken}
 
 
 def cells(one: Gain) -> dict[str, str]:
@@ -136,29 +169,38 @@ def cells(one: Gain) -> dict[str, str]:
     return {
         "work": one.work,
         "means": one.means,
-        "rows/s": one.rate.told(",.1f"),
-        "times as fast as none": one.times.told(".2f") if one.times else "not known",
-        "peak MB": f"{one.peak.middle / 1e6:,.0f}",
-        "whole process, s": one.process.told(".1f"),
+        "steps": _told(one.means, one.steps),
+        "answers": _told(one.means, one.answers),
+        "whole training": _told(one.means, one.training),
+        "peak MB": f"{one.peak.middle / 1e6:,.0f}" if one.peak else "",
+        "whole process, s": one.process.told(".1f") if one.process else "",
         "score": "" if one.score is None else f"{one.score:.3f}",
     }
 
 
-def told_of(asked: Asked, raws: Sequence[Raw], failed: Mapping[str, str]) -> Told:
+def _told(means: str, speed: Speed | None) -> str:
+    if speed is None:
+        return ""
+    if means == PLAIN:
+        return f"1: {speed.rate.middle:,.1f} rows/s"
+    return speed.times.told(".2f") if speed.times else "not known"
+
+
+def told_of(asked: Asked, found: Measured) -> Told:
     """All of it as a table; it has no goals."""
-    found = gains(asked.works, raws)
+    lines = gains(asked.works, found)
     turns = "One turn. " if asked.repeats == 1 else f"{asked.repeats} turns. "
     return Told(
         name="means",
-        rows=[cells(one) for one in found],
-        good=[True] * len(found),
+        rows=[cells(one) for one in lines],
+        good=[True] * len(lines),
         about=[f"`{work.name}`: {work.about}." for work in asked.works],
         notes=[],
         how=turns + HOW,
         objects={
-            "means": [one.model_dump(mode="json") for one in found], "failed": dict(failed),
+            "means": [one.model_dump(mode="json") for one in lines], "failed": dict(found.failed),
             "quick": asked.quick, "repeats": asked.repeats,
         },
-        failed=failed,
+        failed=found.failed,
         quick=asked.quick,
     )  # fmt: skip

@@ -14,7 +14,7 @@ from tasks.frozen import Frozen
 from tasks.provenance import commit, processor
 from tasks.speed import onednn
 
-SIZES = (512, 1024, 2048)  # sides of the square matrices that are tried
+SIZES = (512, 1024, 2048)  # sides of the square matrices that are tried, each twice the one before
 SECONDS = 0.4  # for each of them, by each product
 LIBRARIES = ("torch", "transformers", "peft", "timm", "accelerate", "graft")
 
@@ -76,11 +76,21 @@ def again(machine: Described, seconds: float = SECONDS) -> Described:
 
 
 def peak(kind: torch.dtype, seconds: float = SECONDS) -> float:
-    """FLOP/s of the fastest single product of square matrices on the device in force: torch's own, or oneDNN's."""
+    """FLOP/s of the fastest single product of square matrices on the device in force: torch's own, or oneDNN's.
+
+    A size of which one product would outlast the seconds is left out: some processors take a minute for one in bf16.
+    """
     products: list[onednn.Product] = [torch.mm]
-    if runtime.device() == "cpu" and onednn.available():
+    if runtime.device() == "cpu" and onednn.available(kind):
         products.append(onednn.product)
-    return max(_speed(product, size, kind, seconds) for product in products for size in SIZES)
+    best = 0.0
+    for product in products:
+        for size in SIZES:
+            speed = _speed(product, size, kind, seconds)
+            best = max(best, speed)
+            if 2 * (2 * size) ** 3 / speed > seconds:  # the next size is twice as large
+                break
+    return best
 
 
 def _speed(product: onednn.Product, size: int, kind: torch.dtype, seconds: float) -> float:

@@ -11,7 +11,10 @@ from tasks.frozen import Frozen
 from tasks.recipe import Recipe
 from tasks.results import Prepared
 
-TAKEN, ANSWERS = "taken.json", "answers.npy"  # the files in a side's folder
+TAKEN, ANSWERS, LAPS = "taken.json", "answers.npy", "laps.json"  # the files in a side's folder
+PLAIN, ALL = "none", "all"  # settings of the means, as `GRAFT_MEANS` calls them
+
+Part = Literal["steps", "answers"]
 
 
 class Order(Frozen):
@@ -69,6 +72,42 @@ class Taken(Frozen):
     def rate(self) -> float:
         """Rows a second."""
         return self.rows * self.epochs / self.seconds
+
+
+class Alternated(Frozen):
+    """A training whose batches are taken with each setting of the means in turn, in one process.
+
+    Attributes:
+        repeats: laps of each.
+        out: the folder for the answer, the process's own.
+    """
+
+    recipe: Recipe
+    data: Prepared
+    repeats: int
+    out: Path
+
+
+class Lap(Frozen):
+    """All batches with one setting of the means.
+
+    Attributes:
+        turn: from 1.
+        rows: in all batches.
+        seconds: of steps, or of answers.
+    """
+
+    part: Part
+    means: str
+    turn: int
+    rows: int
+    seconds: float
+
+
+class Laps(Frozen):
+    """All that such a process has measured."""
+
+    laps: tuple[Lap, ...]
 
 
 def digest(inputs: Iterable[Any], labels: Iterable[Any]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks import tracking
-from tasks.bench.orders import ANSWERS, TAKEN, Order, Taken
+from tasks.bench.orders import ALL, ANSWERS, LAPS, TAKEN, Alternated, Lap, Laps, Order, Taken
 from tasks.bench.works import Settings, Work
 from tasks.frozen import Frozen, GraftError
 
@@ -72,6 +72,20 @@ def run(order: Order) -> tuple[Taken, NDArray[np.float32] | None, float]:
     return taken, np.load(answers) if answers.exists() else None, wall
 
 
+def alternate(order: Alternated) -> tuple[tuple[Lap, ...], float]:
+    """Take batches with each setting of the means in turn, in a fresh process without network.
+
+    Returns:
+        what was measured, and the seconds of the whole process.
+
+    Raises:
+        SideFailed: it ended badly.
+    """
+    settings = {"GRAFT_MEANS": ALL, "GRAFT_PRECISION": "fp32"}
+    wall = process(OURS, ("tasks.bench.alternate",), order.out, settings, order.model_dump_json())
+    return Laps.model_validate_json((order.out / LAPS).read_text()).laps, wall
+
+
 def process(name: str, words: Sequence[str], out: Path, settings: Mapping[str, str], given: str = "") -> float:
     """Run a module of this checkout in a fresh process without network; returns its seconds.
 
@@ -104,15 +118,16 @@ def process(name: str, words: Sequence[str], out: Path, settings: Mapping[str, s
     return wall
 
 
-def trials(work: Work) -> tuple[Side, ...]:
-    """The settings of the other side that are tried on a few rows before the first turn."""
+def trials(work: Work, bf16: bool = True) -> tuple[Side, ...]:
+    """The settings of the other side that are tried on a few rows before the first turn.
+
+    Args:
+        bf16: whether this machine's matrix product is no slower in it; on some it takes 100 times as long.
+    """
     if not work.tries:
         return ()
-    return (
-        (work.peer, Settings()),
-        (f"{work.peer}-dropout", Settings(dropout=True)),
-        (f"{work.peer}-bf16", Settings(bf16=True)),
-    )
+    plain = ((work.peer, Settings()), (f"{work.peer}-dropout", Settings(dropout=True)))
+    return (*plain, (f"{work.peer}-bf16", Settings(bf16=True))) if bf16 else plain
 
 
 def chosen(tried: Mapping[str, float], work: Work) -> tuple[Side, ...]:

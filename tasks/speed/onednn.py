@@ -69,10 +69,11 @@ class _Map:
         return made
 
 
-def available() -> bool:
-    """Whether this torch has oneDNN's product."""
+def available(kind: torch.dtype = torch.float32) -> bool:
+    """Whether this torch has oneDNN's product, and this processor can do it in these bits."""
     built: Any = torch.backends.mkldnn
-    return bool(built.is_available()) and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    there = bool(built.is_available()) and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    return there and (kind is torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()))
 
 
 def swaps(module: nn.Module) -> dict[nn.Module, type[nn.Module]]:

@@ -100,21 +100,21 @@ def quicken(network: Network, rows: Rows, by: Mapping[str, Finder] = TRAINING) -
         if not swaps:
             continue
         before = logits_of(network, few) if before is None else before
-        plain = _swap(swaps)
+        plain = change(swaps)
         if torch.allclose(logits_of(network, few), before, rtol=TOLERANCE, atol=TOLERANCE):
             done = plain | done
         else:
-            _swap(plain)
+            change(plain)
     return done
 
 
 def slow_down(swapped: Swaps) -> None:
     """Give the layers that `quicken` changed their own classes again."""
-    _swap(swapped)
+    change(swapped)
 
 
-def _swap(swaps: Swaps) -> dict[nn.Module, type[nn.Module]]:
-    """Change classes; gives those that were there before."""
+def change(swaps: Swaps) -> dict[nn.Module, type[nn.Module]]:
+    """Give layers other classes; returns those that they had."""
     before = {module: type(module) for module in swaps}
     for module, kind in swaps.items():
         module.__class__ = kind
