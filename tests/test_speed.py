@@ -180,12 +180,23 @@ def test_linear_maps_are_multiplied_by_onednn_forward_and_backward(bench: Bench,
     assert products(both) >= 2 * forward - 5  # the first block's queries, keys and values need not go back below
 
 
+@pytest.mark.parametrize(("wide", "swapped"), [("AVX2", 0), ("AVX512", 1)])
+def test_onednn_multiplies_only_where_a_processor_has_wide_registers(
+    monkeypatch: pytest.MonkeyPatch, wide: str, swapped: int
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: wide)
+    assert len(onednn.swaps(nn.Linear(4, 4))) == swapped
+
+
 @pytest.mark.parametrize(
     ("count", "layers", "ours"),
     [(32, "linear", True), (512, "linear", True), (2048, "linear", True), (480, "linear", True), (33, "linear", False),
      (544, "linear", False), (1056, "linear", False), (33, "convolution", True), (544, "convolution", True)],
 )  # fmt: skip
-def test_of_texts_few_counts_of_rows_meet_onednn_and_of_pictures_all(count: int, layers: str, ours: bool) -> None:
+def test_of_texts_few_counts_of_rows_meet_onednn_and_of_pictures_all(
+    monkeypatch: pytest.MonkeyPatch, count: int, layers: str, ours: bool
+) -> None:
+    monkeypatch.setattr(onednn, "pays", lambda: True)
     net = nn.Sequential(nn.Linear(4, 4), *([nn.Conv2d(4, 4, 1)] if layers == "convolution" else []))
     rows = torch.randn(count, 4, requires_grad=True)
     plain = net[0](rows)

@@ -76,9 +76,14 @@ def available(kind: torch.dtype = torch.float32) -> bool:
     return there and (kind is torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()))
 
 
+def pays() -> bool:
+    """Whether this processor has the wide registers with which oneDNN outruns MKL; with AVX2 alone it is slower."""
+    return torch.backends.cpu.get_cpu_capability() == "AVX512"
+
+
 def swaps(module: nn.Module) -> dict[nn.Module, type[nn.Module]]:
-    """Linear maps, and layers with a `product`, on a CPU in 32 bits, with their classes; empty without oneDNN."""
-    if not available():
+    """Linear maps, and layers with a `product`, on a CPU in 32 bits, with their classes; none where it does not pay."""
+    if not (available() and pays()):
         return {}
     pictures = any(isinstance(child, nn.Conv2d) for child in module.modules())
     by = product if pictures else of_texts
