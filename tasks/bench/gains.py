@@ -17,10 +17,11 @@ from tasks.speed.quick import ANSWERING, TRAINING
 HOW = (
     "How many times as fast as with none of the means; medians, with the lowest and highest turn. Means that give "
     "layers other classes are timed in one process for each training: every batch is taken with each of them, one "
-    "right after the other, in steps of training and in answers to validation rows, all of them with the heap kept; "
-    "`all` there is all that such a process can change. `whole training` is by fresh processes with GRAFT_MEANS set, "
-    "one after another, and by their seconds of training alone. A cell is empty where a mean is not timed so. Memory "
-    "is the process's highest until the end of training, the score that of the first turn."
+    "right after the other and the fastest of four takes counts, in steps of training and in answers to validation "
+    "rows, all of them with the heap kept; `all` there is all that such a process can change. `whole training` is by "
+    "fresh processes with GRAFT_MEANS set, one after another, and by their seconds of training alone. A cell is empty, "
+    "or a line missing, where a mean has nothing to do or is not timed so. Memory is the process's highest until the "
+    "end of training, the score that of the first turn."
 )
 
 

@@ -94,7 +94,7 @@ class Lap(Frozen):
     Attributes:
         turn: from 1.
         rows: in all batches.
-        seconds: of steps, or of answers.
+        seconds: of steps, or of answers, by the fastest take of each batch.
     """
 
     part: Part
