@@ -45,7 +45,7 @@ soak: setup  ## kills a platform's training at 20 random moments and prints what
 bench: setup  ## Graft beside transformers' Trainer and timm, written into README.md: hours; nothing else may run meanwhile
 	HF_HUB_OFFLINE=1 $(BIN)/graft bench --readme README.md
 
-means: setup  ## what each of Graft's means of speed gains, written into README.md: half an hour; nothing else may run meanwhile
+means: setup  ## what each of Graft's means of speed gains, written into README.md: an hour; nothing else may run meanwhile
 	HF_HUB_OFFLINE=1 $(BIN)/graft bench --means --readme README.md
 
 whole: setup  ## whole commands against their goals, written into README.md: an hour; nothing else may run meanwhile
