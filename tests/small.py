@@ -25,7 +25,6 @@ from tasks import tracking
 from tasks.prepare import prepare
 from tasks.recipe import Recipe
 from tasks.results import Prepared, Target
-from tasks.speed import onednn
 from tasks.train import Training
 
 TARGET = Target(labels=("bad", "good"), raw=("bad", "good"))
@@ -195,12 +194,17 @@ class Bench:
 
 @pytest.fixture
 def bench(zoo: Path, tracking_db: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """An own home for each test; one core, no workers; every mean is tried, whether it pays on this machine or not."""
-    monkeypatch.setattr(onednn, "pays", lambda: True)
+    """An own home for each test; one core, no workers."""
     settings = {"GRAFT_HOME": str(tmp_path), "MLFLOW_TRACKING_URI": tracking_db}
     for name, value in (settings | {"GRAFT_DEVICE": "cpu", "GRAFT_WORKERS": "0"}).items():
         monkeypatch.setenv(name, value)
     return Bench(zoo, tmp_path)
+
+
+@pytest.fixture
+def every_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every mean is in force, whether it pays on this processor or not; in this process alone."""
+    monkeypatch.setattr("tasks.speed.onednn.pays", lambda: True)
 
 
 # Processes to kill: forked from one that has everything imported but has computed nothing.

@@ -34,7 +34,7 @@ def order(bench: Bench, repeats: int, **method: Any) -> Alternated:
 
 
 def test_every_batch_is_taken_by_every_setting_and_all_layers_are_plain_afterwards(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, every_mean: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     modules: list[nn.Module] = []
     taken: dict[str, list[tuple[int, int]]] = {"steps": [], "answers": []}

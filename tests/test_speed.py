@@ -62,7 +62,7 @@ def exactly(found: Network) -> tuple[Tensor, dict[str, Tensor]]:
 
 
 @pytest.fixture(autouse=True)
-def _seeded() -> Iterator[None]:
+def _seeded(every_mean: None) -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(5)
         yield
@@ -184,6 +184,7 @@ def test_linear_maps_are_multiplied_by_onednn_forward_and_backward(bench: Bench,
 def test_onednn_multiplies_only_where_a_processor_has_wide_registers(
     monkeypatch: pytest.MonkeyPatch, wide: str, swapped: int
 ) -> None:
+    monkeypatch.undo()  # of what puts every mean in force
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: wide)
     assert len(onednn.swaps(nn.Linear(4, 4))) == swapped
 
@@ -193,10 +194,7 @@ def test_onednn_multiplies_only_where_a_processor_has_wide_registers(
     [(32, "linear", True), (512, "linear", True), (2048, "linear", True), (480, "linear", True), (33, "linear", False),
      (544, "linear", False), (1056, "linear", False), (33, "convolution", True), (544, "convolution", True)],
 )  # fmt: skip
-def test_of_texts_few_counts_of_rows_meet_onednn_and_of_pictures_all(
-    monkeypatch: pytest.MonkeyPatch, count: int, layers: str, ours: bool
-) -> None:
-    monkeypatch.setattr(onednn, "pays", lambda: True)
+def test_of_texts_few_counts_of_rows_meet_onednn_and_of_pictures_all(count: int, layers: str, ours: bool) -> None:
     net = nn.Sequential(nn.Linear(4, 4), *([nn.Conv2d(4, 4, 1)] if layers == "convolution" else []))
     rows = torch.randn(count, 4, requires_grad=True)
     plain = net[0](rows)

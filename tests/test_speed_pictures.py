@@ -25,7 +25,7 @@ MEANS = (*ALONE, "channels_last,lora_linear", "lora_linear,folded", "lora_linear
 
 
 @pytest.fixture(autouse=True)
-def _seeded() -> Iterator[None]:
+def _seeded(every_mean: None) -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(5)
         yield
