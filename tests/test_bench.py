@@ -31,9 +31,6 @@ MADE = tuple(
 )  # fmt: skip
 
 
-FAST = {"fp32": 100.0, "bf16": 200.0}  # GFLOP/s
-
-
 class Sides(Stand):
     """Ours takes 1 s, theirs 3 s."""
 
@@ -181,7 +178,7 @@ def test_sides_that_saw_other_rows_fail_the_work(sides: Sides, monkeypatch: pyte
 
     monkeypatch.setattr(bench, "check_same_rows", refused)
     with sitting.workplace() as folder:
-        running = bench.Bench(works.asked("trainer", None, quick=True), folder / "bench.csv", folder, FAST)
+        running = bench.Bench(works.asked("trainer", None, quick=True), folder / "bench.csv", folder, sides.gflops)
         running.run()
 
     assert running.failed == {"one": "other rows", "two": "other rows"}

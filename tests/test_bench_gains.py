@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from made import Graft
 from sides import Stand, failed
 from test_bench_table import taken
@@ -249,14 +250,16 @@ def test_no_turn_is_refused() -> None:
 def test_all_settings_run_on_a_few_rows_of_the_real_data(
     home: Path, data_folder: Path, tmp_path: Path, graft: Graft, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    both = TRIED[2:]  # the pictures: all kinds of settings, in a third of the time
+    both = TRIED[2:]  # the pictures: both kinds of settings, in a third of the time
     monkeypatch.setattr(gains, "TRIED", both)
     told = graft("bench", "--means", "--quick", "--to", tmp_path / "out", "--json")
     answer = json.loads(told.out.splitlines()[-1])
 
     assert told.code == 0
+    wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    idle = {"first_token"} if wide else {"first_token", "onednn"}  # have nothing to do in a network of pictures
     assert [(one["work"], one["means"]) for one in answer["means"]] == [
-        (work.name, means) for work in both for means in settings()
+        (work.name, means) for work in both for means in settings() if means not in idle
     ]
     digests = {(row["work"], row["rows_digest"]) for row in csv.DictReader((tmp_path / "out" / "means.csv").open())}
     assert len(digests) == len({work for work, _ in digests})

@@ -21,6 +21,7 @@ from tasks.speed.quick import ANSWERING, answering, quicken, slow_down
 
 pytest_plugins = ["small"]
 
+PAYS = onednn.pays  # as it is outside these tests
 TEXTS = {"text": [text for text, _ in sentences(32, seed=3)]}
 TEXT_NETWORKS = ("encoder", "gpt2", "llama", "scratch transformer")
 
@@ -184,7 +185,7 @@ def test_linear_maps_are_multiplied_by_onednn_forward_and_backward(bench: Bench,
 def test_onednn_multiplies_only_where_a_processor_has_wide_registers(
     monkeypatch: pytest.MonkeyPatch, wide: str, swapped: int
 ) -> None:
-    monkeypatch.undo()  # of what puts every mean in force
+    monkeypatch.setattr(onednn, "pays", PAYS)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: wide)
     assert len(onednn.swaps(nn.Linear(4, 4))) == swapped
 

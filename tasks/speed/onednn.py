@@ -70,7 +70,7 @@ class _Map:
 
 
 def available(kind: torch.dtype = torch.float32) -> bool:
-    """Whether this torch has oneDNN's product, and this processor can do it in these bits."""
+    """Whether this torch has oneDNN's product, and this processor can do it in fp32 or bf16, as asked."""
     built: Any = torch.backends.mkldnn
     there = bool(built.is_available()) and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     return there and (kind is torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()))
