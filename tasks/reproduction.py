@@ -9,8 +9,8 @@ import numpy as np
 from tasks.frozen import Frozen
 from tasks.metrics import Truth, score
 from tasks.paired import Estimate, difference, hits
+from tasks.rounding import TOLERANCE, apart
 
-TOLERANCE = 1e-5  # of logits: another order of the same sums
 FEW = 2  # other seeds, from which on they tell what seed noise is
 CAUSES = 4  # named in a sentence
 
@@ -60,9 +60,9 @@ def judged(
 ) -> Judged:
     """Whether `now` is the run that `then` was.
 
-    Equal: the weights are bit for bit the same, or every row has the same answer with logits within 1e-5. Within seed
-    noise: the interval of the paired difference includes 0 and, where at least two other seeds of the recipe are known,
-    neither the scores nor the answers are further apart than those of two seeds. Different: else.
+    Equal: the weights are bit for bit the same, or every row has the same answer with logits within 1e-5 of their size.
+    Within seed noise: the interval of the paired difference includes 0 and, where at least two other seeds of the
+    recipe are known, neither the scores nor the answers are further apart than those of two seeds. Different: else.
 
     Args:
         metric: a score of `tasks.metrics`.
@@ -73,19 +73,19 @@ def judged(
         others: the answers of the recipe's other seeds to these rows, by seed.
         changes: what has changed since then, the most likely cause of a difference first.
     """
-    apart = _apart(metric, truth, then, now, same_weights)
-    if same_weights or (apart.other_answers == 0 and apart.logits <= TOLERANCE):
-        return Judged(answer="equal", reasons=(_equal(apart),), apart=apart)
+    far = _apart(metric, truth, then, now, same_weights)
+    if same_weights or (far.other_answers == 0 and apart(then.logits, now.logits).max() <= TOLERANCE):
+        return Judged(answer="equal", reasons=(_equal(far),), apart=far)
     known = others if len(others) >= FEW else {}
-    zero = apart.difference.low <= 0 <= apart.difference.high
-    reasons, near = [_paired(apart, zero)], True
+    zero = far.difference.low <= 0 <= far.difference.high
+    reasons, near = [_paired(far, zero)], True
     if known:
         near, told = _beside(metric, truth, then, now, known)
         reasons.append(told)
     else:
         reasons.append("No two other seeds of this recipe are finished: the interval alone tells what noise is.")
     answer: Answer = "within seed noise" if zero and near else "different"
-    return Judged(answer=answer, reasons=(*reasons, why(changes)), apart=apart, seeds=tuple(known))
+    return Judged(answer=answer, reasons=(*reasons, why(changes)), apart=far, seeds=tuple(known))
 
 
 def why(changes: Sequence[str]) -> str:
@@ -112,7 +112,7 @@ def _apart(metric: str, truth: Truth, then: Answers, now: Answers, same_weights:
 def _other(one: Truth, two: Truth) -> Truth:
     """[N] whether a row has another answer; numbers are the same within the tolerance of logits."""
     if np.issubdtype(one.dtype, np.floating):
-        return np.asarray(np.abs(one - two) > TOLERANCE)
+        return np.asarray(apart(one, two) > TOLERANCE)
     return ~hits(one, two)
 
 

@@ -15,8 +15,9 @@ from tasks.datasets.spec import INPUTS
 from tasks.frozen import GraftError
 from tasks.objective import said, weighed
 from tasks.results import Target
+from tasks.rounding import TOLERANCE, apart
 
-ROWS, TOLERANCE = 64, 1e-5
+ROWS = 64
 SAVED = ("tasks.verify", "tasks.saved", "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store", "peft")
 LIBRARIES = {  # what takes long to import of all that loads a model
     "text": (*SAVED, "transformers.modeling_utils"),
@@ -40,7 +41,7 @@ def verify(uri: str, work: Path, target: Target) -> None:
     """Load `uri` in a new process with an empty hub cache and compare; `target` is the trained model's.
 
     Raises:
-        GraftError: it does not load, or its logits (to 1e-5) or label names differ.
+        GraftError: it does not load, or its logits (to 1e-5 of their size) or label names differ.
     """
     run = (fresh.server() or fresh).run
     if wrong := run("tasks.verify", uri, str(work), target.model_dump_json()):
@@ -71,9 +72,9 @@ def _compare(loaded: Any, work: Path, target: Target) -> None:
     rows = pd.read_parquet(work / "probe.parquet")
     inputs = rows[[name for name in INPUTS if name in rows]]
     wanted, got = load_file(work / "probe.safetensors")["logits"], served.logits(inputs)
-    apart = float((wanted - got).abs().max())
-    if not apart <= TOLERANCE:
-        raise SystemExit(f"its logits differ by {apart:.2g} from those of the trained network (allowed {TOLERANCE}).")
+    far = float(apart(wanted, got).max())
+    if not far <= TOLERANCE:
+        raise SystemExit(f"its logits differ by {far:.2g} from those of the trained network (allowed {TOLERANCE}).")
     if not _same(loaded.predict(inputs), wanted, target) or served.model.target != target:
         raise SystemExit("its label names, or how it answers with them, are not the trained model's.")
 
@@ -83,8 +84,8 @@ def _same(answers: pd.DataFrame, wanted: Tensor, target: Target) -> bool:
     if target.labels is None:
         return torch.allclose(torch.tensor(answers["score"].tolist()), wanted[:, 0], atol=TOLERANCE)
     if target.kind == "multilabel":
-        apart = weighed(target, wanted)
-        rows = ((apart > 0) | (apart.abs() <= TOLERANCE), apart > TOLERANCE)  # allowed, and required
+        sure = weighed(target, wanted)
+        rows = ((sure > 0) | (sure.abs() <= TOLERANCE), sure > TOLERANCE)  # allowed, and required
         allowed, required = ([{n for n, on in zip(target.labels, row, strict=True) if on} for row in r] for r in rows)
         return all(need <= set(own) <= may for need, own, may in zip(required, answers["labels"], allowed, strict=True))
     return list(answers["label"]) == said(target, wanted)

@@ -9,7 +9,7 @@ from small import Bench
 from torch import nn
 
 from tasks.bench import alternate, turns
-from tasks.bench.orders import Alternated, Lap, Part
+from tasks.bench.orders import TAKES, Alternated, Lap, Part
 from tasks.bench.turns import SideFailed
 from tasks.prepare import prepare
 from tasks.train import Training
@@ -61,7 +61,7 @@ def test_every_batch_is_taken_by_every_setting_and_all_layers_are_plain_afterwar
         assert {lap.rows for lap in own} == {24 if part == "steps" else 6}
         assert all(lap.seconds > 0 for lap in own)
         batches = 3 if part == "steps" else 1
-        takes = 1 + 2 * alternate.TAKES
+        takes = 1 + 2 * TAKES
         assert len(seen) == takes * batches * len(settings), "two turns of several takes, and one take before them"
         for place in range(0, len(seen), len(settings)):
             assert len({batch for batch, _ in seen[place : place + len(settings)]}) == 1

@@ -22,6 +22,7 @@ from tasks.export.proof import TOLERANCE, prove
 from tasks.frozen import GraftError
 from tasks.recipe import Recipe
 from tasks.results import Registered, Target
+from tasks.rounding import apart
 from tasks.rows import inputs_of
 
 pytest_plugins = ["small"]
@@ -73,7 +74,7 @@ def test_a_form_answers_as_the_saved_model_and_holds_plain_data(
 
     assert names == ("bad", "good")
     assert wanted.std(0).min() > 10 * TOLERANCE[form]
-    assert (got - wanted).abs().max() <= TOLERANCE[form]
+    assert apart(wanted, got).max() <= TOLERANCE[form]
     for file in (tmp_path / "out").rglob("*"):
         if file.is_file():
             check_plain(file)
@@ -103,7 +104,7 @@ def test_pairs_of_texts_are_read_as_pairs(bench: Bench, tmp_path: Path, name: st
     got, _ = ask(tmp_path / "out", {"text": ones, "text_pair": twos})
 
     assert (wanted - alone).abs().max() > 0.01
-    assert (got - wanted).abs().max() <= TOLERANCE[form]
+    assert apart(wanted, got).max() <= TOLERANCE[form]
 
 
 @pytest.mark.parametrize("target", [SEVERAL, NUMBER])
@@ -116,7 +117,7 @@ def test_several_labels_and_a_number_are_taken_along(bench: Bench, tmp_path: Pat
     fill(tmp_path / "out", model, SOURCE, "merged", 20)
     got, names = library_of(model.recipe, "merged").ask_merged(tmp_path / "out", rows)
 
-    assert (got - wanted).abs().max() <= TOLERANCE["merged"]
+    assert apart(wanted, got).max() <= TOLERANCE["merged"]
     assert names == (target.labels or ("score",))
     meaning = {"multilabel": "a logit's sigmoid is the label's probability", "number": "One number a row"}
     assert meaning[target.kind] in (tmp_path / "out" / "README.md").read_text()

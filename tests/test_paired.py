@@ -114,10 +114,11 @@ def test_an_interval_ends_where_the_score_does_however_far_apart_the_seeds_are()
     truth = np.array([0, 1] * 50)
     right, half, wrong = truth.copy(), np.zeros(100, np.int64), 1 - truth
     seeds = [right, half, wrong]
-    assert over_seeds("accuracy", truth, seeds) == Estimate(value=0.5, low=0, high=1)
-    assert over_seeds("matthews", truth, seeds) == Estimate(value=0, low=-1, high=1)
-    assert over_seeds("accuracy", truth, seeds, seeds[::-1]) == Estimate(value=0, low=-1, high=1)
-    assert over_seeds("matthews", truth, seeds, seeds[::-1]) == Estimate(value=0, low=-2, high=2)
+    for name, lowest in (("accuracy", 0), ("matthews", -1)):
+        middle = (lowest + 1) / 2
+        assert over_seeds(name, truth, seeds, draws=100) == Estimate(value=middle, low=lowest, high=1)
+        apart = over_seeds(name, truth, seeds, seeds[::-1], draws=100)
+        assert apart == Estimate(value=0, low=lowest - 1, high=1 - lowest)
 
 
 def test_a_difference_over_seeds_is_paired_by_rows_and_by_seeds() -> None:

@@ -19,14 +19,13 @@ from torch import Tensor
 from tasks import tracking
 from tasks.backbones.network import Batch
 from tasks.batches import epoch_batches
-from tasks.bench.orders import ALL, LAPS, PLAIN, Alternated, Lap, Laps, Part
+from tasks.bench.orders import ALL, LAPS, PLAIN, TAKES, Alternated, Lap, Laps, Part
 from tasks.frozen import GraftError
 from tasks.prepare import inputs_of
 from tasks.speed.quick import ANSWERING, TRAINING, Finder, Swaps, change, quicken, slow_down
 from tasks.train import Training
 
 BATCHES = 12  # of the training rows, and as many of the validation rows
-TAKES = 4  # of each batch with each setting, in each turn
 
 Taking = TypeVar("Taking")
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from tasks.bench.orders import ALL, PLAIN, Lap, Part
+from tasks.bench.orders import ALL, PLAIN, TAKES, Lap, Part
 from tasks.bench.page import Told
 from tasks.bench.table import Spread
 from tasks.bench.turns import Raw
@@ -17,7 +17,7 @@ from tasks.speed.quick import ANSWERING, TRAINING
 HOW = (
     "How many times as fast as with none of the means; medians, with the lowest and highest turn. Means that give "
     "layers other classes are timed in one process for each training: every batch is taken with each of them, one "
-    "right after the other and the fastest of four takes counts, in steps of training and in answers to validation "
+    f"right after the other and the fastest of {TAKES} takes counts, in steps of training and in answers to validation "
     "rows, all of them with the heap kept; `all` there is all that such a process can change. `whole training` is by "
     "fresh processes with GRAFT_MEANS set, one after another, and by their seconds of training alone. A cell is empty, "
     "or a line missing, where a mean has nothing to do or is not timed so. Memory is the process's highest until the "
@@ -59,8 +59,8 @@ TRIED: tuple[Tried, ...] = (
         changes=(*TEXT, "method=lora_top3"), quick=FEW,
     ),
     Tried(
-        name="images", about="LoRA on 400 pictures of ten ImageNet classes, 3 epochs", experiment="imagenet10_lora",
-        changes=("dataset.limit=400",), quick=FEW_PICTURES,
+        name="images", about="LoRA on 400 pictures of ten ImageNet classes, 3 epochs, each picture drawn once",
+        experiment="imagenet10_lora", changes=("dataset.limit=400", "schedule.draws=1"), quick=FEW_PICTURES,
     ),
 )  # fmt: skip
 

@@ -12,6 +12,7 @@ from tasks.recipe import Recipe
 from tasks.results import Prepared
 
 TAKEN, ANSWERS, LAPS = "taken.json", "answers.npy", "laps.json"  # the files in a side's folder
+TAKES = 4  # of each batch with each setting, in each turn of laps
 PLAIN, ALL = "none", "all"  # settings of the means, as `GRAFT_MEANS` calls them
 
 Part = Literal["steps", "answers"]

@@ -30,7 +30,7 @@ From the folder above this one, or with this folder's path for `{name}`:
 ```
 
 A fresh process loaded it so; on {rows} rows of its data the logits were those of the registered model
-(to {TOLERANCE[form]:g}).
+(to {TOLERANCE[form]:g} of their size).
 
 ## In
 

@@ -9,6 +9,7 @@ from tasks import fresh
 from tasks.export.libraries import LIBRARIES
 from tasks.frozen import GraftError
 from tasks.results import Target
+from tasks.rounding import apart
 from tasks.rows import inputs_of
 
 TOLERANCE = {"adapter": 1e-5, "merged": 1e-4}  # to merge is to add and round once more in every layer
@@ -39,6 +40,6 @@ def _compare(folder: Path, library: str, form: str, target: Target, work: Path) 
     got, names = ask(folder, inputs_of(rows))
     if names != target.names:
         raise SystemExit(f"its label names are {names}, those of the data {target.names}.")
-    apart = float((wanted - got).abs().max())
-    if not apart <= TOLERANCE[form]:
-        raise SystemExit(f"its logits differ by {apart:.2g} from those of the model (allowed {TOLERANCE[form]}).")
+    far = float(apart(wanted, got).max())
+    if not far <= TOLERANCE[form]:
+        raise SystemExit(f"its logits differ by {far:.2g} from those of the model (allowed {TOLERANCE[form]}).")
