@@ -49,7 +49,9 @@ class Means(Underway[Raw]):
         """Take batches with each setting in turn; its laps have a CSV of their own."""
         recipe, data = self.ready[work.name]
         shown.advance(f"{work.name}: {IN_TURN}; {self.left()}", steps=0)
-        order = Alternated(recipe=recipe, data=data, repeats=self.asked.repeats, out=self.folder / f"{work.name}-laps")
+        few = {"batches": 2, "takes": 1} if self.asked.quick else {}
+        out = self.folder / f"{work.name}-laps"
+        order = Alternated(recipe=recipe, data=data, repeats=self.asked.repeats, out=out, **few)
         with noting(self.failed, f"{work.name}, {IN_TURN}"):
             self.laps[work.name], wall = turns.alternate(order)
             for lap in self.laps[work.name]:

@@ -44,12 +44,12 @@ def test_every_batch_is_taken_by_every_setting_and_all_layers_are_plain_afterwar
         modules.append(training.network.module)
         return classes(training, by)
 
-    def laps_seen(part: Part, repeats: int, classes: Any, batches: Any, take: Any, rows: int) -> Iterator[Lap]:
+    def laps_seen(part: Part, given: Alternated, classes: Any, batches: Any, take: Any, rows: int) -> Iterator[Lap]:
         def seen(batch: Any) -> None:
             taken[part].append((id(batch), kinds(modules[0])))
             take(batch)
 
-        return laps_of(part, repeats, classes, batches, seen, rows)
+        return laps_of(part, given, classes, batches, seen, rows)
 
     monkeypatch.setattr(alternate, "classes_of", classes_seen)
     monkeypatch.setattr(alternate, "laps_of", laps_seen)

@@ -19,13 +19,11 @@ from torch import Tensor
 from tasks import tracking
 from tasks.backbones.network import Batch
 from tasks.batches import epoch_batches
-from tasks.bench.orders import ALL, LAPS, PLAIN, TAKES, Alternated, Lap, Laps, Part
+from tasks.bench.orders import ALL, LAPS, PLAIN, Alternated, Lap, Laps, Part
 from tasks.frozen import GraftError
 from tasks.prepare import inputs_of
 from tasks.speed.quick import ANSWERING, TRAINING, Finder, Swaps, change, quicken, slow_down
 from tasks.train import Training
-
-BATCHES = 12  # of the training rows, and as many of the validation rows
 
 Taking = TypeVar("Taking")
 
@@ -42,28 +40,28 @@ def measure(order: Alternated) -> list[Lap]:
         training = Training(recipe, data, work, tracking.begin(recipe, data, work / "run_id"))
         slow_down(training.quickened)
         training.progress.step = 1  # the first step is watched, which takes its time
-        return [*_steps(training, order.repeats), *_answers(training, order.repeats)]
+        return [*_steps(training, order), *_answers(training, order)]
 
 
-def _steps(training: Training, repeats: int) -> Iterator[Lap]:
+def _steps(training: Training, order: Alternated) -> Iterator[Lap]:
     """Laps of the first batches of the first epoch: forward, backward, and the optimizer's step."""
     recipe = training.recipe
     classes = classes_of(training, TRAINING)
-    chosen = epoch_batches(training.lengths, recipe.schedule.batch_size, recipe.seed, 0)[:BATCHES]
+    chosen = epoch_batches(training.lengths, recipe.schedule.batch_size, recipe.seed, 0)[: order.batches]
     batches = list(training.feed.epoch(chosen, recipe.seed, 0, 0))
     recipe.method.train_mode(training.network)
 
     def step(batch: tuple[Batch, Tensor]) -> None:
         training.update(*batch, training.rate())
 
-    return laps_of("steps", repeats, classes, batches, step, sum(map(len, chosen)))
+    return laps_of("steps", order, classes, batches, step, sum(map(len, chosen)))
 
 
-def _answers(training: Training, repeats: int) -> Iterator[Lap]:
+def _answers(training: Training, order: Alternated) -> Iterator[Lap]:
     """Laps of answers to as many batches of validation rows, by the adapters as they are by now."""
     network, scored = training.network, training.scored
     classes = classes_of(training, ANSWERING)
-    chosen = epoch_batches(network.lengths(scored), network.at_once, training.recipe.seed, 0)[:BATCHES]
+    chosen = epoch_batches(network.lengths(scored), network.at_once, training.recipe.seed, 0)[: order.batches]
     batches = [network.encode({name: [told[row] for row in rows] for name, told in scored.items()}) for rows in chosen]
     device = training.accelerator.device
     network.module.eval()
@@ -72,7 +70,7 @@ def _answers(training: Training, repeats: int) -> Iterator[Lap]:
     def answer(batch: Batch) -> None:
         network.logits({name: tensor.to(device) for name, tensor in batch.items()}).cpu()
 
-    return laps_of("answers", repeats, classes, batches, answer, sum(map(len, chosen)))
+    return laps_of("answers", order, classes, batches, answer, sum(map(len, chosen)))
 
 
 def classes_of(training: Training, by: Mapping[str, Finder]) -> dict[str, Swaps]:
@@ -88,19 +86,19 @@ def classes_of(training: Training, by: Mapping[str, Finder]) -> dict[str, Swaps]
 
 def laps_of(
     part: Part,
-    repeats: int,
+    order: Alternated,
     classes: Mapping[str, Swaps],
     batches: Sequence[Taking],
     take: Callable[[Taking], None],
     rows: int,
 ) -> Iterator[Lap]:
-    """All batches, each with every setting, and that `repeats` times; once before, which nobody counts."""
+    """All batches, each with every setting, in every turn; once before, which nobody counts."""
     settings = list(classes)
-    for turn in range(repeats + 1):
+    for turn in range(order.repeats + 1):
         seconds = dict.fromkeys(settings, 0.0)
         for place, batch in enumerate(batches):
             fastest = dict.fromkeys(settings, math.inf)
-            for number in range(TAKES if turn else 1):
+            for number in range(order.takes if turn else 1):
                 first = (place + number) % len(settings)
                 for means in settings[first:] + settings[:first]:
                     plain = change(classes[means])

@@ -12,7 +12,7 @@ from tasks.recipe import Recipe
 from tasks.results import Prepared
 
 TAKEN, ANSWERS, LAPS = "taken.json", "answers.npy", "laps.json"  # the files in a side's folder
-TAKES = 4  # of each batch with each setting, in each turn of laps
+BATCHES, TAKES = 12, 4  # of a training's rows and of its validation rows; of each with each setting, in each turn
 PLAIN, ALL = "none", "all"  # settings of the means, as `GRAFT_MEANS` calls them
 
 Part = Literal["steps", "answers"]
@@ -80,12 +80,16 @@ class Alternated(Frozen):
 
     Attributes:
         repeats: laps of each.
+        batches: of the training rows, and as many of the validation rows.
+        takes: of each batch with each setting, in each lap; the fastest counts.
         out: the folder for the answer, the process's own.
     """
 
     recipe: Recipe
     data: Prepared
     repeats: int
+    batches: int = BATCHES
+    takes: int = TAKES
     out: Path
 
 
