@@ -27,6 +27,7 @@ class Bench(Underway[Raw]):
         super().__init__(csv, folder, columns)
         self.asked, self.bf16 = asked, gflops["bf16"] >= gflops["fp32"]
         self.scores: dict[str, Scores] = {}
+        self.best: dict[str, Scores] = {}
         self.tried: list[str] = []
         self.ready: dict[str, tuple[Recipe, Recipe, Prepared]] = {}
 
@@ -55,7 +56,7 @@ class Bench(Underway[Raw]):
         ours, _, data = self.ready[work.name]
         if work.kind == "predict":
             self._model(work, shown)
-        sides = turns.chosen(self._trials(work, shown), work)
+        sides = turns.chosen(self._trials(work, shown), work, self.bf16)
         truth = rows_of(data, "test").labels
         for turn in range(1, self.asked.repeats + 1):
             found = {name: self._side(work, turn, (name, settings), shown) for name, settings in sides}
@@ -66,6 +67,10 @@ class Bench(Underway[Raw]):
                     check_same_answers(work, answers, others)
                 if turn == 1:
                     self.scores[work.name] = scored(ours.dataset.scored[0], truth, answers, others)
+                    rates = {name: taken.rate for name, (taken, _) in found.items()}
+                    quick, other_quick = (found[name][1] for name in turns.fastest(work, rates))
+                    if quick is not None and other_quick is not None:
+                        self.best[work.name] = scored(ours.dataset.scored[0], truth, quick, other_quick)
             say(
                 f"{work.name}, turn {turn} of {self.asked.repeats}: {OURS} {one.rate:,.1f} rows/s, "
                 f"{work.peer} {other.rate:,.1f}: {one.rate / other.rate:.2f} times as fast"

@@ -22,11 +22,15 @@ WIDE = 190  # characters of a line in a file
 
 
 class Measured(Protocol):
-    """What was measured: raw lines, scores and failures by work, and what was tried before."""
+    """What was measured: raw lines, scores and failures by work, and what was tried before.
+
+    `best` are the scores of the sides in the precision in which each is faster.
+    """
 
     asked: Asked
     raws: list[Raw]
     scores: dict[str, Scores]
+    best: dict[str, Scores]
     failed: dict[str, str]
     tried: list[str]
 
@@ -34,7 +38,10 @@ class Measured(Protocol):
 def finished(bench: Measured, machine: Described, place: Path, readme: Path | None, as_json: bool) -> int:
     """Table and picture of what was measured, in files and on the terminal; returns the exit code."""
     peak = machine.gflops["fp32"] * 1e9
-    found = [line(work, bench.raws, bench.scores.get(work.name), peak) for work in bench.asked.works]
+    found = [
+        line(work, bench.raws, bench.scores.get(work.name), peak, bench.best.get(work.name))
+        for work in bench.asked.works
+    ]
     lines = [one for one in found if one and one.work.name not in bench.failed]
     if lines:
         picture.draw(lines, place / "bench.png", bench.asked.quick)

@@ -54,6 +54,14 @@ class Full(Whole):
 
     kind: Literal["full"]
     learning_rate: float = Field(1e-4, gt=0)
+    dropout: bool = Field(True, description="whether the network's own dropout acts; without it a step is faster")
+
+    def train_mode(self, network: Network) -> None:
+        """As every method; without dropout, statistics of batches alone."""
+        network.module.train(self.dropout)
+        for module in network.module.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.train()
 
 
 class LinearProbe(MethodSpec):

@@ -28,7 +28,7 @@ from tasks.prepare import inputs_of, rows_of
 from tasks.recipe import Recipe
 from tasks.results import Checkpoint, Covered, Prepared, Target
 from tasks.screen import Bar, bar, say
-from tasks.speed import heap
+from tasks.speed import heap, mixed
 from tasks.speed.behind import spared
 from tasks.speed.quick import quicken, slow_down
 from tasks.steps import step
@@ -187,7 +187,7 @@ class Training:
     def update(self, inputs: dict[str, Tensor], labels: Tensor, rate: float) -> float:
         """One optimizer step, the first one watched. Returns the batch's loss."""
         device, module = self.accelerator.device, self.network.module
-        with self.accelerator.autocast():
+        with mixed.precision(self.accelerator):
             logits = self.run_on.logits({name: t.to(device, non_blocking=True) for name, t in inputs.items()})
         loss = self.objective(logits, labels.to(device, non_blocking=True))
         value = float(loss.item())

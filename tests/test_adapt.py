@@ -19,7 +19,7 @@ from tasks import saved
 from tasks.backbones import Backbone
 from tasks.backbones.network import Network, adaptable, logits_of
 from tasks.frozen import GraftError
-from tasks.methods import Lora, Method, count_trained
+from tasks.methods import Full, Lora, Method, count_trained
 from tasks.prepare import inputs_of
 from tasks.train import Training
 
@@ -231,6 +231,29 @@ def test_dora_and_rslora_do_what_their_names_say(bench: Bench, name: str) -> Non
         },
     }
     assert scales == {"plain": {32 / 4}, "rs": {32 / 2}}
+
+
+@pytest.mark.parametrize("name", ["encoder", "cnn"])
+def test_all_weights_train_without_dropout_where_that_is_asked_for_and_statistics_move_all_the_same(
+    bench: Bench, name: str
+) -> None:
+    found = network(bench, name)
+    pictures = [file.read_bytes() for file in sorted((bench.zoo / "pictures").rglob("*.png"))[:4]]
+    inputs = found.encode({"text": ["good film", "bad"]} if name == "encoder" else {"image": pictures})
+    dropped, kept = Full(kind="full"), Full(kind="full", dropout=False)
+    kept.adapt(found)
+    for method in (dropped, kept):
+        for module in found.module.modules():  # as large as to be seen
+            if isinstance(module, nn.Dropout):
+                module.p = 0.5
+        method.train_mode(found)
+        once, again = (found.logits(inputs) for _ in range(2))
+        drops = any(isinstance(module, nn.Dropout) for module in found.module.modules())
+        assert torch.equal(once, again) == (method is kept or not drops)
+    norms = [module for module in found.module.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert all(norm.training for norm in norms)
+    assert bool(norms) == (name == "cnn")
+    assert all(weight.requires_grad for weight in found.module.parameters())
 
 
 def test_only_the_adapters_dropout_is_active_while_lora_trains(bench: Bench) -> None:

@@ -105,13 +105,16 @@ def test_a_turn_that_lacks_a_side_and_a_trial_do_not_count() -> None:
     assert line(IMAGES, raws, None, 1.0) is None, "they are another work's"
 
 
-def test_sides_in_bf16_are_compared_with_each_other_alone() -> None:
+def test_beside_fp32_each_side_is_compared_in_the_precision_in_which_it_is_faster() -> None:
     raws = turns(TEXT, [10], [20])
-    bf16 = [raw.model_copy(update={"side": f"{raw.side}-bf16", "taken": taken(4.0)}) for raw in raws]
-    made = line(TEXT, [*raws, *bf16], None, 1.0)
+    ours, theirs = (raw.model_copy(update={"side": f"{raw.side}-bf16", "taken": taken(4.0)}) for raw in raws)
+    both, mine = line(TEXT, [*raws, ours, theirs], None, 1.0), line(TEXT, [*raws, ours], None, 1.0)
+    slow = ours.model_copy(update={"taken": taken(40.0)})
 
-    assert made is not None and made.in_bf16
-    assert (made.speed.middle, made.in_bf16.middle) == (2, 1)
+    assert both and both.fastest and mine and mine.fastest
+    assert (both.speed.middle, both.fastest.speed.middle) == (2, 1)
+    assert (mine.fastest.ours, mine.fastest.theirs, mine.fastest.speed.middle) == ("graft-bf16", "trainer", 5)
+    assert line(TEXT, [*raws, slow], None, 1.0) == line(TEXT, raws, None, 1.0)
 
 
 @pytest.mark.parametrize(("ours", "theirs", "reached"), [(10, 16, True), (10, 15.9, False)])

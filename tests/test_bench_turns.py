@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tasks.bench.orders import Order
-from tasks.bench.turns import SideFailed, chosen, left, rows_of_peer, run, trials, words
+from tasks.bench.turns import SideFailed, chosen, fastest, left, rows_of_peer, run, trials, words
 from tasks.bench.works import WORKS, Settings
 from tasks.compose import load
 from tasks.prepare import prepare
@@ -30,16 +30,28 @@ def test_a_side_that_fails_gives_its_cause_in_one_line_and_its_last_lines(home: 
 def test_of_the_trials_in_fp32_the_faster_setting_is_compared() -> None:
     plain = {"trainer": 100.0, "trainer-dropout": 90.0, "trainer-bf16": 50.0}
 
-    assert chosen(plain, TEXT) == (("graft", Settings()), ("trainer", Settings()))
+    assert chosen(plain, TEXT)[:2] == (("graft", Settings()), ("trainer", Settings()))
     assert chosen(plain | {"trainer-dropout": 101.0}, TEXT)[1] == ("trainer", Settings(dropout=True))
 
 
-def test_where_bf16_wins_clearly_both_sides_run_in_it_too_beside_the_comparison() -> None:
+def test_beside_the_comparison_ours_runs_in_bf16_and_the_other_side_where_it_wins_clearly() -> None:
     found = dict(chosen({"trainer": 100.0, "trainer-dropout": 90.0, "trainer-bf16": 150.0}, TEXT))
 
     assert list(found) == ["graft", "trainer", "graft-bf16", "trainer-bf16"]
     assert [own.bf16 for own in found.values()] == [False, False, True, True]
-    assert "graft-bf16" not in dict(chosen({"trainer": 100.0, "trainer-bf16": 105.0}, TEXT))
+    assert list(dict(chosen({"trainer": 100.0, "trainer-bf16": 105.0}, TEXT))) == ["graft", "trainer", "graft-bf16"]
+    assert list(dict(chosen({"trainer": 100.0}, TEXT, bf16=False))) == ["graft", "trainer"]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "wanted"),
+    [(9, 9, ("graft", "trainer")), (11, 9, ("graft-bf16", "trainer")), (11, 12, ("graft-bf16", "trainer-bf16"))],
+)
+def test_each_side_has_the_precision_in_which_it_is_faster(ours: float, theirs: float, wanted: tuple[str, str]) -> None:
+    rates = {"graft": 10.0, "trainer": 10.0, "graft-bf16": ours}
+
+    assert fastest(TEXT, rates | {"trainer-bf16": theirs}) == wanted
+    assert fastest(TEXT, rates) == (wanted[0], "trainer")
 
 
 def test_without_trials_the_works_own_settings_are_taken() -> None:

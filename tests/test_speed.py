@@ -221,12 +221,69 @@ def test_where_numbers_have_other_bits_or_a_map_is_more_than_one_it_keeps_its_ow
             return 2 * super().forward(x)
 
     assert not onednn.swaps(nn.Sequential(Doubled(4, 4), nn.Linear(4, 4, dtype=torch.float64), nn.LayerNorm(4)))
-    monkeypatch.setenv("GRAFT_MEANS", "lora_linear,onednn")
+    monkeypatch.setenv("GRAFT_MEANS", "onednn")
     found = network(bench, "encoder")
     with torch.autocast("cpu", torch.bfloat16):
         plain = found.logits(found.encode(TEXTS))
         quicken(found, TEXTS)
         assert torch.equal(found.logits(found.encode(TEXTS)), plain)
+
+
+def test_in_16_bits_logits_and_gradients_are_no_further_from_exact_ones_than_the_plain_paths(bench: Bench) -> None:
+    found = network(bench, "encoder")
+    logits, gradients = exactly(found)
+
+    def errors() -> tuple[float, float]:
+        """Of the logits and of all gradients, as shares of their size."""
+        with torch.autocast("cpu", torch.bfloat16):
+            own, told = answered(found)
+        far = sum(float((told[name].double() - one).square().sum()) for name, one in gradients.items())
+        size = sum(float(one.double().square().sum()) for one in gradients.values())
+        return float((own.double() - logits).norm() / logits.norm()), (far / size) ** 0.5
+
+    plain = errors()
+    quicken(found, TEXTS)
+    quick = errors()
+    assert quick != plain, "it is another path"
+    assert all(1e-4 < one <= 1.1 * other < 0.1 for one, other in zip(quick, plain, strict=True))
+
+
+def test_in_16_bits_a_frozen_map_is_rounded_once_and_forgotten_with_the_quick_class(bench: Bench) -> None:
+    found = network(bench, "encoder")
+    swapped = quicken(found, TEXTS)
+    layers: list[Any] = [layer for layer in swapped if isinstance(layer, lora_linear.LoraLinear)]
+    with torch.autocast("cpu", torch.bfloat16):
+        with torch.inference_mode():
+            found.logits(found.encode(TEXTS))
+        first = [layer.kept.copy() for layer in layers]
+        answered(found)
+    assert len(layers) == 3 * 6 + 1  # and what stands before the head
+    for layer, own in zip(layers, first, strict=True):
+        ((kind, (weight, bias)),) = layer.kept.items()
+        assert kind == (torch.bfloat16, torch.device("cpu"))
+        assert torch.equal(weight, layer.base_layer.weight.bfloat16()) and bias is not None
+        assert weight is own[kind][0]
+    slow_down(swapped)
+    assert not any(hasattr(layer, "kept") for layer in layers)
+
+
+def test_in_16_bits_an_adapters_small_part_is_not_lost_in_the_rounding_of_its_layer() -> None:
+    base = nn.Linear(64, 64, bias=False)
+    layer: Any = Linear(base, "default", config=LoraConfig(r=2, lora_alpha=2), r=2, lora_alpha=2)
+    nn.init.normal_(base.weight)
+    nn.init.normal_(layer.lora_B["default"].weight, std=0.002)
+    base.requires_grad_(False)
+    rows = torch.randn(512, 64)  # as many as are one product with the layer in 32 bits
+    part = rows @ (layer.lora_B["default"].weight @ layer.lora_A["default"].weight).t()
+    (layer.__class__,) = lora_linear.swaps(layer).values()
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        low = rows.bfloat16() @ layer.lora_A["default"].weight.bfloat16().t()
+        rounded = layer(rows) - base(rows)
+    assert float(base.weight.abs().mean()) * 2**-9 > float(part.abs().mean()) / 64**0.5, (
+        "each weight's is below rounding"
+    )
+    assert low.abs().mean() > 0
+    assert torch.corrcoef(torch.stack([rounded.float().flatten(), part.flatten()]))[0, 1] > 0.2
 
 
 @pytest.mark.parametrize("options", [{"dropout": 0.5}, {"dora": True}], ids=str)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.bench.orders import Taken
-from tasks.bench.turns import OURS, Raw
+from tasks.bench.turns import OURS, Raw, fastest
 from tasks.bench.works import Work
 from tasks.files import disk_error
 from tasks.frozen import Frozen, GraftError
@@ -51,6 +51,15 @@ class Scores(Frozen):
     difference: Estimate
 
 
+class Fastest(Frozen):
+    """The sides in the precision in which each was faster in the first turn, where that is bf16 for one of them."""
+
+    ours: str
+    theirs: str
+    speed: Spread
+    scores: Scores | None
+
+
 class Line(Frozen):
     """A work's results. Speeds are rows a second, memory is in bytes; ratios are ours by theirs, turn by turn.
 
@@ -66,7 +75,7 @@ class Line(Frozen):
     memory: Spread
     scores: Scores | None = None
     share: Spread | None = None
-    in_bf16: Spread | None = None
+    fastest: Fastest | None = None
 
     @property
     def reached(self) -> bool:
@@ -77,16 +86,22 @@ class Line(Frozen):
         return self.speed.middle >= self.work.goal and close
 
 
-def line(work: Work, raws: Sequence[Raw], scores: Scores | None, peak: float) -> Line | None:
+def line(
+    work: Work, raws: Sequence[Raw], scores: Scores | None, peak: float, best: Scores | None = None
+) -> Line | None:
     """The line of a work from its raw ones; None where no turn has both sides.
 
-    `peak`: FLOP/s of the machine in fp32.
+    Args:
+        work: the work.
+        raws: of all works.
+        scores: of both sides in fp32.
+        peak: FLOP/s of the machine in fp32.
+        best: scores of the sides in the precision in which each is faster.
     """
-    turns = _pairs(work, raws)
+    turns = _pairs(work, raws, OURS, work.peer)
     if not turns:
         return None
     ours, theirs = [one for one, _ in turns], [other for _, other in turns]
-    bf16 = _pairs(work, raws, "-bf16")
     return Line(
         work=work,
         ours=Spread.of([one.rate for one in ours]),
@@ -97,17 +112,24 @@ def line(work: Work, raws: Sequence[Raw], scores: Scores | None, peak: float) ->
         memory=Spread.of([one.peak / other.peak for one, other in turns]),
         scores=scores,
         share=Spread.of([one.flops / one.seconds / peak for one in ours if one.flops]) if ours[0].flops else None,
-        in_bf16=Spread.of([one.rate / other.rate for one, other in bf16]) if bf16 else None,
+        fastest=_fastest(work, raws, best),
     )
 
 
-def _pairs(work: Work, raws: Sequence[Raw], variant: str = "") -> list[tuple[Taken, Taken]]:
-    """Ours and theirs of every whole turn, in their order."""
+def _fastest(work: Work, raws: Sequence[Raw], scores: Scores | None) -> Fastest | None:
+    first = {raw.side: raw.taken.rate for raw in raws if raw.work == work.name and raw.turn == 1 and raw.taken}
+    names = fastest(work, first) if {OURS, work.peer} <= {*first} else (OURS, work.peer)
+    if names == (OURS, work.peer):
+        return None
+    turns = _pairs(work, raws, *names)
+    speed = Spread.of([one.rate / other.rate for one, other in turns])
+    return Fastest(ours=names[0], theirs=names[1], speed=speed, scores=scores)
+
+
+def _pairs(work: Work, raws: Sequence[Raw], ours: str, theirs: str) -> list[tuple[Taken, Taken]]:
+    """Two sides of every turn that has both, in their order."""
     found = {(raw.turn, raw.side): raw.taken for raw in raws if raw.work == work.name and raw.turn and raw.taken}
-    both = [
-        (found.get((turn, f"{OURS}{variant}")), found.get((turn, f"{work.peer}{variant}")))
-        for turn in sorted({turn for turn, _ in found})
-    ]
+    both = [(found.get((turn, ours)), found.get((turn, theirs))) for turn in sorted({turn for turn, _ in found})]
     return [(one, other) for one, other in both if one and other]
 
 
@@ -186,14 +208,15 @@ def cells(one: Line, quick: bool) -> dict[str, str]:
         "goal": f"{one.work.goal:g}",
         "reached": "no proof" if quick else "yes" if one.reached else "no",
         "score": f"{scores.metric} {scores.ours:.3f}, {scores.theirs:.3f}" if scores else "not compared",
-        "difference (95 %)": _difference(scores.difference) if scores else "",
+        "difference (95 %)": difference(scores.difference) if scores else "",
         "peak MB": f"{one.memory_ours.middle / 1e6:,.0f}, {one.memory_theirs.middle / 1e6:,.0f}",
         "of its memory": one.memory.told(".2f"),
         "share of peak": one.share.told(".0%") if one.share else "",
     }
 
 
-def _difference(found: Estimate) -> str:
+def difference(found: Estimate) -> str:
+    """`value (low to high)`, all signed."""
     return f"{found.value:+.3f} ({found.low:+.3f} to {found.high:+.3f})"
 
 

@@ -21,7 +21,7 @@ STDOUT = "stdout.txt"
 OURS = "graft"
 TRIED = 20  # steps of a trial
 QUICK_ROWS = 64  # of a side that takes so few that a row costs the same in any, with --quick
-AHEAD = 1.1  # as many times as fast is bf16 where both sides are run in it too
+AHEAD = 1.1  # as many times as fast is bf16 where the other side is run in it too
 
 Side = tuple[str, Settings]  # its name in the CSV, and how it is set up
 
@@ -130,19 +130,35 @@ def trials(work: Work, bf16: bool = True) -> tuple[Side, ...]:
     return (*plain, (f"{work.peer}-bf16", Settings(bf16=True))) if bf16 else plain
 
 
-def chosen(tried: Mapping[str, float], work: Work) -> tuple[Side, ...]:
+def chosen(tried: Mapping[str, float], work: Work, bf16: bool = True) -> tuple[Side, ...]:
     """The sides of every turn, ours first, by the rows a second of the trials.
 
-    In fp32 the other side runs in the faster of its settings. Where bf16 is faster still, both sides run in it too: as
-    sides of their own, beside the comparison.
+    In fp32 the other side runs in the faster of its settings. Beside that comparison, as sides of their own, it runs in
+    bf16 where it is faster still, and ours wherever the other side's was tried.
+
+    Args:
+        tried: what each of `trials` gave, but for those that failed.
+        work: the work.
+        bf16: as for `trials`.
     """
     named = dict(trials(work))
     plain = {name: rate for name, rate in tried.items() if not named[name].bf16}
     best = max(plain, key=lambda name: plain[name]) if plain else work.peer
     sides = [(OURS, Settings()), (work.peer, named.get(best, work.settings))]
+    if bf16 and tried:
+        sides.append((f"{OURS}-bf16", Settings(bf16=True)))
     if tried.get(f"{work.peer}-bf16", 0.0) > AHEAD * max(plain.values(), default=np.inf):
-        sides += [(f"{OURS}-bf16", Settings(bf16=True)), (f"{work.peer}-bf16", Settings(bf16=True))]
+        sides.append((f"{work.peer}-bf16", Settings(bf16=True)))
     return tuple(sides)
+
+
+def fastest(work: Work, rates: Mapping[str, float]) -> tuple[str, str]:
+    """Of the sides of a turn, by rows a second: ours and theirs in the precision in which each is faster."""
+    ours, theirs = (
+        max((name for name in (side, f"{side}-bf16") if name in rates), key=lambda name: rates[name])
+        for side in (OURS, work.peer)
+    )
+    return ours, theirs
 
 
 def rows_of_peer(work: Work, there: int, quick: bool) -> int | None:

@@ -92,8 +92,9 @@ WORKS: tuple[Work, ...] = (
         tries=True, quick=FEW,
     ),
     Work(
-        name="text-full", about="the same, all weights", peer="trainer", goal=1.5, against=f"{BEST}; all weights",
-        experiment="sst2_lora", ours=(*TEXT, "method=full"), tries=True, quick=FEW,
+        name="text-full", about="the same, all weights, without dropout", peer="trainer", goal=1.5,
+        against=f"{BEST}; all weights",
+        experiment="sst2_lora", ours=(*TEXT, "method=full", "method.dropout=false"), tries=True, quick=FEW,
     ),
     Work(
         name="images", about="LoRA on ten ImageNet classes, 3 epochs, each picture drawn once", peer="timm", goal=6.0,

@@ -4,6 +4,7 @@ PEFT's own forward adds the adapter's output to the layer's in a new tensor, and
 A convolution of one pixel is a linear map of every pixel's channels.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -26,7 +27,8 @@ class _Adapted(torch.autograd.Function):
 
     What is narrow (R numbers a row) costs as much to read and write as what is wide, so two short cuts are taken. Of
     many rows x (W + s B A)ᵀ is one product, there and back. And where W is small, its own gradient G = gradᵀ x is made,
-    from which those of the adapter follow as s Bᵀ G and s G Aᵀ.
+    from which those of the adapter follow as s Bᵀ G and s G Aᵀ. In fewer bits than 32 nothing is added to W: what the
+    adapter has learnt would be lost in W's rounding.
     """
 
     @staticmethod
@@ -43,7 +45,7 @@ class _Adapted(torch.autograd.Function):
     ) -> Tensor:
         rows = _rows(x, maps)
         ctx.scaling, ctx.maps, ctx.product = scaling, maps, product
-        ctx.merges = len(rows) * sum(weight.shape) > PAYS * weight.numel()
+        ctx.merges = x.dtype is torch.float32 and len(rows) * sum(weight.shape) > PAYS * weight.numel()
         if ctx.merges:
             out, low = product(rows, torch.addmm(weight, up, down, alpha=scaling), bias), None
         else:
@@ -89,18 +91,36 @@ def _shaped(rows: Tensor, like: Tensor, maps: bool) -> Tensor:
 
 
 class LoraLinear(Linear):  # type: ignore[misc]
-    """PEFT's layer; whatever it can do beside a plain step with one adapter, it does as before."""
+    """PEFT's layer; whatever it can do beside a plain step with one adapter, it does as before.
+
+    `kept` is the frozen map in fewer bits, by type and device: autocast alone would round it anew in every step.
+    """
 
     product = staticmethod(functional.linear)
+    kept: dict[tuple[torch.dtype, torch.device], tuple[Tensor, Tensor | None]]
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        if args or kwargs or self.merged or self.disable_adapters or torch.is_autocast_enabled(x.device.type):
+        if args or kwargs or self.merged or self.disable_adapters:
             out: Tensor = super().forward(x, *args, **kwargs)
             return out
         (name,) = self.active_adapters
         base, down, up = self.base_layer, self.lora_A[name].weight, self.lora_B[name].weight
-        made: Tensor = _Adapted.apply(x, base.weight, base.bias, down, up, self.scaling[name], False, self.product)
+        weight, bias, product = base.weight, base.bias, self.product
+        if torch.is_autocast_enabled(x.device.type):
+            kind = torch.get_autocast_dtype(x.device.type)
+            x, down, up = x.to(kind), down.to(kind), up.to(kind)
+            (weight, bias), product = self.rounded(kind), functional.linear
+        made: Tensor = _Adapted.apply(x, weight, bias, down, up, self.scaling[name], False, product)
         return made
+
+    def rounded(self, kind: torch.dtype) -> tuple[Tensor, Tensor | None]:
+        """The frozen map's weight [O, I] and bias in fewer bits, rounded at the first call."""
+        weight, bias = self.base_layer.weight, self.base_layer.bias
+        place = kind, weight.device
+        if place not in self.kept:
+            with torch.inference_mode(False):  # a training may need what answers have made
+                self.kept[place] = weight.detach().to(kind), None if bias is None else bias.detach().to(kind)
+        return self.kept[place]
 
 
 class LoraPointwise(Conv2d):  # type: ignore[misc]
@@ -144,8 +164,11 @@ class LoraPointwise(Conv2d):  # type: ignore[misc]
 
 def swaps(module: nn.Module) -> dict[nn.Module, type[nn.Module]]:
     """PEFT's linear maps that the one step fits: one plain adapter without dropout on a frozen linear map."""
-    kinds: dict[type[nn.Module], type[nn.Module]] = {Linear: LoraLinear, Conv2d: LoraPointwise}
-    return {child: kinds[type(child)] for child in module.modules() if type(child) in kinds and _fits(child)}
+    kinds: dict[type[nn.Module], Callable[[], type[nn.Module]]] = {
+        Linear: lambda: type(LoraLinear.__name__, (LoraLinear,), {"kept": {}}),  # a layer's own
+        Conv2d: lambda: LoraPointwise,
+    }
+    return {child: kinds[type(child)]() for child in module.modules() if type(child) in kinds and _fits(child)}
 
 
 def _fits(layer: Any) -> bool:

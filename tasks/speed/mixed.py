@@ -1,0 +1,42 @@
+"""Mixed precision as it pays on the device: products in fewer bits, and on a CPU attention in 32."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+
+class WideAttention(TorchFunctionMode):
+    """On a CPU under autocast, scaled dot-product attention is worked out in 32 bits.
+
+    Torch's own in bf16 is no faster forward, and its gradient takes 1.3 to 10 times as long (512 to 13 tokens).
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is not functional.scaled_dot_product_attention or not torch.is_autocast_enabled("cpu"):
+            return func(*args, **kwargs)
+        if any(isinstance(given, Tensor) and given.device.type != "cpu" for given in args):
+            return func(*args, **kwargs)
+        with torch.autocast("cpu", enabled=False):
+            return func(*map(_wide, args), **{name: _wide(given) for name, given in kwargs.items()})
+
+
+def _wide(given: Any) -> Any:
+    return given.float() if isinstance(given, Tensor) and given.is_floating_point() else given
+
+
+@contextmanager
+def precision(accelerator: Accelerator) -> Iterator[None]:
+    """While the body runs, compute in the precision of the accelerator; in fp32 nothing changes."""
+    with accelerator.autocast():
+        if accelerator.mixed_precision == "no" or accelerator.device.type != "cpu":
+            yield
+            return
+        with WideAttention():
+            yield
