@@ -261,6 +261,23 @@ def test_a_training_behind_its_front_ends_as_the_plain_one_but_for_rounding(
     assert not list(bench.home.rglob("*.f32"))  # of a training that has ended
 
 
+@pytest.mark.parametrize("name", ["encoder", "llama", "cnn"])
+def test_in_16_bits_a_training_behind_its_front_is_as_near_to_that_of_32_as_the_plain_one(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    ended = {}
+    for means, precision in (("none", "fp32"), ("none", "bf16"), ("frozen_front", "bf16")):
+        monkeypatch.setenv("GRAFT_PRECISION", precision)
+        place = replace(bench, home=bench.home / precision)
+        place.home.mkdir(exist_ok=True)
+        training = run(place, monkeypatch, name, TOP, means, draws=0)
+        assert isinstance(training.run_on, Behind) == (means == "frozen_front")
+        ended[means, precision] = torch.cat([weight.flatten() for weight in weights(training).values()])
+    exact = ended["none", "fp32"]
+    plain, behind = (float((ended[means, "bf16"] - exact).norm()) for means in ("none", "frozen_front"))
+    assert 0 < behind <= 1.5 * plain
+
+
 def test_one_epoch_alone_keeps_no_features(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not isinstance(run(bench, monkeypatch, "encoder", PROBE, "all", epochs=1).run_on, Behind)
 

@@ -85,7 +85,7 @@ def spared(
     small.
 
     Args:
-        network: adapted, in fp32.
+        network: adapted, in the precision in which it trains.
         recipe: what trains.
         folder: where the features are kept; those of an earlier start are used.
         train: N rows as `ready` gives them, with their `labels` [N] or [N, K].
@@ -101,11 +101,11 @@ def spared(
     cut = front(network, recipe, train)
     if cut is None:
         return network, Feed(network, train, labels, schedule.draws), validation
-    behind = Behind.of(network, cut)
-    kept = remember(network, cut, validation, folder / f"validation-{cut.place}.f32")
+    behind, name = Behind.of(network, cut), f"{cut.place}-of-{runtime.precision()}.f32"
+    kept = remember(network, cut, validation, folder / f"validation-{name}")
     scored = behind.rows(validation, kept) if kept else validation
     seeds = [seeds_of(len(labels), recipe.seed, draw) for draw in draws_kept(network, schedule)]
-    learnt = remember(network, cut, train, folder / f"train-{cut.place}.f32", seeds) if seeds else None
+    learnt = remember(network, cut, train, folder / f"train-{name}", seeds) if seeds else None
     if learnt is None:
         return behind, Feed(behind, train, labels, schedule.draws), scored
     return behind, Feed(behind, behind.rows(train, learnt), labels, schedule.draws, len(seeds) > 1), scored
@@ -114,11 +114,9 @@ def spared(
 def front(network: Network, recipe: Recipe, rows: Rows) -> Cut | None:
     """Where the front ends that a training needs to run but once for each row; puts the network in eval mode.
 
-    None where nothing of it is frozen, its dropout is on, one epoch is all, or the precision is not fp32.
+    None where nothing of it is frozen, its dropout is on, or one epoch is all.
     """
     if "frozen_front" not in wanted() or recipe.method.whole or recipe.schedule.epochs < 2:
-        return None
-    if runtime.precision() != "fp32":  # features are of that precision
         return None
     network.module.eval()
     return find(network, rows)

@@ -44,7 +44,7 @@ class Cut:
 
     @torch.inference_mode()
     def features(self, network: Network, batch: Batch) -> Tensor:
-        """What the front gives for a batch; what follows it does not run."""
+        """What the front gives for a batch, in 32 bits whatever it was; what follows it does not run."""
         reached: list[Tensor] = []
 
         def stop(_: nn.Module, __: Any, out: Tensor) -> None:
@@ -55,7 +55,7 @@ class Cut:
         try:
             network.logits(batch)
         except _Reached:
-            return reached[0]
+            return reached[0].float()
         finally:
             hook.remove()
         raise AssertionError("the network did not run its own module")
