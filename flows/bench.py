@@ -68,8 +68,9 @@ class Bench(Underway[Raw]):
                 if turn == 1:
                     self.scores[work.name] = scored(ours.dataset.scored[0], truth, answers, others)
                     rates = {name: taken.rate for name, (taken, _) in found.items()}
-                    quick, other_quick = (found[name][1] for name in turns.fastest(work, rates))
-                    if quick is not None and other_quick is not None:
+                    names = turns.fastest(work, rates)
+                    quick, other_quick = (found[name][1] for name in names)
+                    if names != (OURS, work.peer) and quick is not None and other_quick is not None:
                         self.best[work.name] = scored(ours.dataset.scored[0], truth, quick, other_quick)
             say(
                 f"{work.name}, turn {turn} of {self.asked.repeats}: {OURS} {one.rate:,.1f} rows/s, "

@@ -24,7 +24,7 @@ WIDE = 190  # characters of a line in a file
 class Measured(Protocol):
     """What was measured: raw lines, scores and failures by work, and what was tried before.
 
-    `best` are the scores of the sides in the precision in which each is faster.
+    `best` are the scores of the sides in the precision in which each is faster, where that is not fp32 for both.
     """
 
     asked: Asked

@@ -262,6 +262,15 @@ def train_as_ordered(order: str) -> None:
         os._exit(3)
 
 
+def close(got: torch.Tensor, wanted: torch.Tensor, largest: float | None = None) -> bool:
+    """To 1e-5, or to 1e-5 of the largest where that is above 1: a sum of many terms that nearly cancel is no nearer.
+
+    The largest is that of `wanted` if it is not given.
+    """
+    size = float(wanted.abs().max()) if largest is None else largest
+    return torch.allclose(got, wanted, rtol=1e-5, atol=1e-5 * max(1.0, size))
+
+
 def differing(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor], names: Iterable[str]) -> set[str]:
     """Those of the names whose tensors are not equal to the bit."""
     return {name for name in names if not torch.equal(one[name], two[name])}

@@ -7,7 +7,7 @@ import pytest
 import torch
 from peft import LoraConfig
 from peft.tuners.lora.layer import Linear
-from small import TARGET, Bench, differing, sentences
+from small import TARGET, Bench, close, differing, sentences
 from torch import Tensor, nn
 
 from tasks.backbones import Backbone, first_token
@@ -24,11 +24,6 @@ pytest_plugins = ["small"]
 PAYS = onednn.pays  # as it is outside these tests
 TEXTS = {"text": [text for text, _ in sentences(32, seed=3)]}
 TEXT_NETWORKS = ("encoder", "gpt2", "llama", "scratch transformer")
-
-
-def close(got: Tensor, wanted: Tensor) -> bool:
-    """To 1e-5, or to 1e-5 of the largest of them: a sum of many terms that nearly cancel is no nearer than they."""
-    return torch.allclose(got, wanted, rtol=1e-5, atol=1e-5 * max(1.0, float(wanted.abs().max())))
 
 
 def network(bench: Bench, name: str, **lora: Any) -> Network:

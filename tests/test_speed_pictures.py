@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from peft.tuners.lora.layer import Conv2d
-from small import TARGET, Bench, differing
+from small import TARGET, Bench, close, differing
 from torch import Tensor, nn
 
 from tasks.backbones import Backbone
@@ -57,11 +57,6 @@ def answered(found: Network, rows: Rows) -> tuple[Tensor, dict[str, Tensor]]:
     loss: Any = (logits * torch.linspace(-1, 2, logits.numel()).view_as(logits)).mean()
     loss.backward()
     return logits.detach(), {name: w.grad for name, w in found.module.named_parameters() if w.grad is not None}
-
-
-def close(one: Tensor, two: Tensor, largest: float) -> bool:
-    """To 1e-5 of the largest among them: a sum of many terms is no nearer."""
-    return torch.allclose(one, two, rtol=1e-5, atol=1e-5 * max(1.0, largest))
 
 
 def same(one: tuple[Tensor, dict[str, Tensor]], two: tuple[Tensor, dict[str, Tensor]]) -> bool:

@@ -46,7 +46,7 @@ def told_of(asked: Asked, lines: Sequence[Line], failed: Mapping[str, str], trie
         rows=[cells(one, asked.quick) for one in lines],
         good=[one.reached for one in lines],
         about=[f"`{work.name}`: {work.about}. Beside it: {work.against}." for work in asked.works],
-        notes=[*tried, *fastest(lines)],
+        notes=[*tried, *in_faster_precision(lines)],
         how=how(asked),
         objects=as_objects(lines, failed) | {"quick": asked.quick, "repeats": asked.repeats},
         failed=failed,
@@ -69,19 +69,18 @@ def tabled(rows: Sequence[Mapping[str, str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def fastest(lines: Sequence[Line]) -> list[str]:
+def in_faster_precision(lines: Sequence[Line]) -> list[str]:
     """What each side gave in the precision in which it is faster, where that is not fp32 for both."""
     return [
         f"{one.work.name}, each side in its faster precision ({best.ours} beside {best.theirs}): "
-        f"{best.speed.told('.2f')} times as fast" + (f"; {scored(best.scores)}" if best.scores else "")
+        f"{best.speed.told('.2f')} times as fast" + (f"; {_scored(best.scores)}" if best.scores else "")
         for one in lines
         if (best := one.fastest)
     ]
 
 
-def scored(scores: Scores) -> str:
-    """Both scores, and how much higher ours is."""
-    return f"{scores.metric} {scores.ours:.3f}, {scores.theirs:.3f}, difference (95 %) {difference(scores.difference)}"
+def _scored(scores: Scores) -> str:
+    return f"{scores.told}, difference (95 %) {difference(scores.difference)}"
 
 
 def how(asked: Asked) -> str:

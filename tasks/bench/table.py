@@ -50,6 +50,11 @@ class Scores(Frozen):
     theirs: float
     difference: Estimate
 
+    @property
+    def told(self) -> str:
+        """Both scores, ours first."""
+        return f"{self.metric} {self.ours:.3f}, {self.theirs:.3f}"
+
 
 class Fastest(Frozen):
     """The sides in the precision in which each was faster in the first turn, where that is bf16 for one of them."""
@@ -207,7 +212,7 @@ def cells(one: Line, quick: bool) -> dict[str, str]:
         "times as fast": one.speed.told(".2f"),
         "goal": f"{one.work.goal:g}",
         "reached": "no proof" if quick else "yes" if one.reached else "no",
-        "score": f"{scores.metric} {scores.ours:.3f}, {scores.theirs:.3f}" if scores else "not compared",
+        "score": scores.told if scores else "not compared",
         "difference (95 %)": difference(scores.difference) if scores else "",
         "peak MB": f"{one.memory_ours.middle / 1e6:,.0f}, {one.memory_theirs.middle / 1e6:,.0f}",
         "of its memory": one.memory.told(".2f"),

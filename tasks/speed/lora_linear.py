@@ -4,7 +4,6 @@ PEFT's own forward adds the adapter's output to the layer's in a new tensor, and
 A convolution of one pixel is a linear map of every pixel's channels.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -164,11 +163,12 @@ class LoraPointwise(Conv2d):  # type: ignore[misc]
 
 def swaps(module: nn.Module) -> dict[nn.Module, type[nn.Module]]:
     """PEFT's linear maps that the one step fits: one plain adapter without dropout on a frozen linear map."""
-    kinds: dict[type[nn.Module], Callable[[], type[nn.Module]]] = {
-        Linear: lambda: type(LoraLinear.__name__, (LoraLinear,), {"kept": {}}),  # a layer's own
-        Conv2d: lambda: LoraPointwise,
-    }
-    return {child: kinds[type(child)]() for child in module.modules() if type(child) in kinds and _fits(child)}
+    return {child: _kind(child) for child in module.modules() if type(child) in (Linear, Conv2d) and _fits(child)}
+
+
+def _kind(layer: nn.Module) -> type[nn.Module]:
+    """A linear map's class is its own, with what it keeps: both are gone when the layer has its plain class again."""
+    return LoraPointwise if type(layer) is Conv2d else type(LoraLinear.__name__, (LoraLinear,), {"kept": {}})
 
 
 def _fits(layer: Any) -> bool:

@@ -1,7 +1,7 @@
 """Mixed precision as it pays on the device: products in fewer bits, and on a CPU attention in 32."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -21,8 +21,6 @@ class WideAttention(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is not functional.scaled_dot_product_attention or not torch.is_autocast_enabled("cpu"):
             return func(*args, **kwargs)
-        if any(isinstance(given, Tensor) and given.device.type != "cpu" for given in args):
-            return func(*args, **kwargs)
         with torch.autocast("cpu", enabled=False):
             return func(*map(_wide, args), **{name: _wide(given) for name, given in kwargs.items()})
 
@@ -34,9 +32,6 @@ def _wide(given: Any) -> Any:
 @contextmanager
 def precision(accelerator: Accelerator) -> Iterator[None]:
     """While the body runs, compute in the precision of the accelerator; in fp32 nothing changes."""
-    with accelerator.autocast():
-        if accelerator.mixed_precision == "no" or accelerator.device.type != "cpu":
-            yield
-            return
-        with WideAttention():
-            yield
+    narrow = accelerator.mixed_precision != "no" and accelerator.device.type == "cpu"
+    with accelerator.autocast(), WideAttention() if narrow else nullcontext():
+        yield
