@@ -28,7 +28,7 @@ test: setup check  ## the checks, then the tests, two files at a time
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-real: setup  ## longer runs: on real data, and of the platform, its faults and pages
-	$(BIN)/python -m pytest -m real -n 2 --dist loadfile --timeout=900
+	$(BIN)/python -m pytest -m real -n 2 --dist loadfile --timeout=1800
 
 scale: setup  ## how prepare and an epoch's iteration grow from 1 k to 10 M rows: half an hour, 4 GB of disk
 	HF_HUB_OFFLINE=1 $(BIN)/python tests/scale.py

@@ -10,7 +10,6 @@ import psutil
 from running import Home, until
 
 SEEN = 90.0  # seconds in which a death must be seen
-END = 400.0
 
 Fault = Callable[[Home, str], None]
 
@@ -30,12 +29,12 @@ def to_its_end(home: Home, run: str) -> Ended:
         assert len(home.bodies(run)) <= 1, home.bodies(run)
         return home.state(run) in {"COMPLETED", "FAILED", "CANCELLED"}
 
-    until(over, END, "the run's end")
+    until(over, "the run's end")
     told = home.ask("GET", f"/flow_runs/{run}")["state"]
     assert told["type"] == "COMPLETED", told["message"]
     (mlflow_run,) = home.mlflow_runs(run)
     assert home.mlflow_status(mlflow_run) == "FINISHED"
-    until(lambda: not home.processes(run), SEEN, "its processes are gone")
+    until(lambda: not home.processes(run), "its processes are gone", SEEN)
     return Ended(mlflow_run, home.steps(mlflow_run), home.weights(mlflow_run))
 
 
@@ -45,7 +44,7 @@ def seen(home: Home, run: str, since: float) -> float:
     def told() -> bool:
         return home.state_since(run) > since
 
-    until(told, SEEN, "the death is seen")
+    until(told, "the death is seen", SEEN)
     return home.state_since(run) - since
 
 
@@ -104,7 +103,7 @@ def _away(home: Home, name: str, page: str, seconds: float = 60) -> None:
     home.supervisor().stopProcess(name)
     time.sleep(seconds)
     home.supervisor().startProcess(name, False)
-    until(lambda: answers(page), 120, f"{name} is back")
+    until(lambda: answers(page), f"{name} is back")
 
 
 def answers(url: str) -> bool:
@@ -118,4 +117,4 @@ def answers(url: str) -> bool:
 def at_some_step(home: Home, run: str, steps: int) -> None:
     """Wait for a checkpoint drawn from the first two thirds of a training."""
     step = random.randint(1, steps * 2 // 3)
-    until(lambda: home.step(run) >= step, END, f"the checkpoint of step {step}")
+    until(lambda: home.step(run) >= step, f"the checkpoint of step {step}")

@@ -48,7 +48,7 @@ def _seconds_of_a_run(home: Home) -> float:
 
 def _outcome(home: Home, straight: Ended, fault: Fault, after: float) -> Outcome:
     run = home.begin(**EXPERIMENT)
-    until(lambda: home.state(run) == "RUNNING", 120, "it runs")
+    until(lambda: home.state(run) == "RUNNING", "it runs")
     time.sleep(after)
     step = home.step(run)
     old = home.bodies(run)
@@ -59,7 +59,7 @@ def _outcome(home: Home, straight: Ended, fault: Fault, after: float) -> Outcome
         noticed = went_on = 0.0  # the fault came after its end
     else:
         noticed = max(0.0, began + seen(home, run, began) - done)
-        until(lambda: home.state(run) == "COMPLETED" or bool(set(home.bodies(run)) - set(old)), 180, "it goes on")
+        until(lambda: home.state(run) == "COMPLETED" or bool(set(home.bodies(run)) - set(old)), "it goes on")
         went_on = time.time() - done
     try:
         ended = to_its_end(home, run)

@@ -92,7 +92,7 @@ def _written_to(home: Home, mlflow_run: str) -> Iterator[list[int]]:
     thread = threading.Thread(target=write)
     thread.start()
     try:
-        until(lambda: len(steps) > 5 or not thread.is_alive(), 60, "a metric is written")
+        until(lambda: len(steps) > 5 or not thread.is_alive(), "a metric is written")
         yield steps
     finally:
         over.set()
@@ -102,7 +102,7 @@ def _written_to(home: Home, mlflow_run: str) -> Iterator[list[int]]:
 def test_a_home_backed_up_while_it_is_written_to_and_lost_is_restored_as_it_was(home: Home, tmp_path: Path) -> None:
     run = home.begin(experiment="tickets_scratch", limit=120, epochs=1)
     ended = {"COMPLETED", "FAILED", "CRASHED"}
-    until(lambda: home.state(run) in ended, 200, "the fine-tune ends")
+    until(lambda: home.state(run) in ended, "the fine-tune ends")
     assert home.state(run) == "COMPLETED"
     (mlflow_run,) = home.mlflow_runs(run)
     before = _known(home, run, mlflow_run)

@@ -250,16 +250,16 @@ def test_no_turn_is_refused() -> None:
 def test_all_settings_run_on_a_few_rows_of_the_real_data(
     home: Path, data_folder: Path, tmp_path: Path, graft: Graft, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    both = TRIED[2:]  # the pictures: both kinds of settings, in a third of the time
-    monkeypatch.setattr(gains, "TRIED", both)
+    one = TRIED[1:2]  # texts, whose test rows are answered in a fifth of the time that the pictures' take
+    monkeypatch.setattr(gains, "TRIED", one)
     told = graft("bench", "--means", "--quick", "--to", tmp_path / "out", "--json")
     answer = json.loads(told.out.splitlines()[-1])
 
     assert told.code == 0
     wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
-    idle = {"first_token"} if wide else {"first_token", "onednn"}  # have nothing to do in a network of pictures
+    idle = {"channels_last", "folded"} if wide else {"channels_last", "folded", "onednn"}  # nothing to do in texts
     assert [(one["work"], one["means"]) for one in answer["means"]] == [
-        (work.name, means) for work in both for means in settings() if means not in idle
+        (work.name, means) for work in one for means in settings() if means not in idle
     ]
     digests = {(row["work"], row["rows_digest"]) for row in csv.DictReader((tmp_path / "out" / "means.csv").open())}
     assert len(digests) == len({work for work, _ in digests})

@@ -178,22 +178,16 @@ def test_a_readme_without_the_place_is_told_before_an_hour_is_spent(quiet: None,
 
 @pytest.mark.real
 @pytest.mark.timeout(1800)
-def test_all_commands_run_on_a_few_rows_of_the_real_data(
-    home: Path, data_folder: Path, tmp_path: Path, graft: Graft
+def test_all_kinds_of_commands_run_on_a_few_rows_of_the_real_data(
+    home: Path, data_folder: Path, tmp_path: Path, graft: Graft, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(whole, "WORKS", whole.WORKS[:3])  # the second comparison goes the first one's ways
     told = graft("bench", "--whole", "--quick", "--to", tmp_path / "out", "--json")
     answer = json.loads(told.out.splitlines()[-1])
     found = [Line.model_validate({name: one[name] for name in Line.model_fields}) for one in answer["whole"]]
 
     assert told.code == 0, answer["failed"]
-    assert [line.work for line in found] == [
-        "help",
-        "finetune",
-        "finetune",
-        "finetune",
-        "compare-images",
-        "compare-text",
-    ]
+    assert [line.work for line in found] == ["help", "finetune", "finetune", "finetune", "compare-images"]
     assert [line.measured for line in found][1:4] == [goal.name for goal in GOALS][1:4]
     took = {row["side"]: row for row in rows(tmp_path / "out") if row["work"] == "finetune"}
     assert 0 < float(took[FINETUNE]["first_step_seconds"]) < float(took[FINETUNE]["wall_seconds"])

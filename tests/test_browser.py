@@ -14,7 +14,7 @@ from playwright.sync_api import Locator, Page, expect, sync_playwright
 from running import Home, until
 
 pytest_plugins = ["running"]
-pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(1800)]
 
 TRAINING = "?workflowType=machine_learning"
 FINAL = 240_000  # milliseconds that a run may take
@@ -56,7 +56,7 @@ def test_a_run_started_by_the_form_is_watched_followed_to_mlflow_and_compared(
     platform: Home, page: Page, pictures: Path
 ) -> None:
     other = platform.begin(experiment="tickets_scratch", limit=320, epochs=4, seed=1)
-    until(lambda: platform.state(other) == "COMPLETED", 240, "a run to compare with is complete")
+    until(lambda: platform.state(other) == "COMPLETED", "a run to compare with is complete")
 
     page.goto(f"{platform.prefect}/deployments")
     page.locator("tr", has_text="finetune").get_by_role("link", name="local").first.click()

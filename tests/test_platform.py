@@ -52,7 +52,7 @@ def test_a_server_that_is_killed_comes_back(platform: Home) -> None:
     (server,) = (one for one in platform.processes() if {"mlflow", "server"} <= set(one.cmdline()))
     server.kill()
     server.wait(10)
-    until(lambda: answers(f"{platform.mlflow}/health"), 120, "MLflow is back")
+    until(lambda: answers(f"{platform.mlflow}/health"), "MLflow is back")
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_the_form_has_drop_downs_bounds_and_a_description_for_every_field(platfo
 def test_what_the_form_cannot_know_fails_at_once_with_the_reason(platform: Home) -> None:
     outside = {"dataset.path": "/etc/passwd", "dataset.package": None}
     run = platform.begin(experiment="tickets_scratch", overrides=outside)
-    until(lambda: platform.state(run) in {"FAILED", "COMPLETED", "CRASHED"}, 120, "it ends")
+    until(lambda: platform.state(run) in {"FAILED", "COMPLETED", "CRASHED"}, "it ends")
     found = platform.ask("GET", f"/flow_runs/{run}")
     assert found["state"]["type"] == "FAILED"
     assert "GraftError: '/etc/passwd' is" in found["state"]["message"]
@@ -98,7 +98,7 @@ def test_what_the_form_cannot_know_fails_at_once_with_the_reason(platform: Home)
 
 def test_a_worse_candidate_is_refused_a_promotion_goes_through_and_is_rolled_back_by_forms(platform: Home) -> None:
     def end(run: str) -> str:
-        until(lambda: platform.state(run) in {"FAILED", "COMPLETED", "CRASHED"}, 300, "it ends")
+        until(lambda: platform.state(run) in {"FAILED", "COMPLETED", "CRASHED"}, "it ends")
         return platform.became(run)
 
     def ended(flow: str, **parameters: object) -> tuple[str, str]:
@@ -127,7 +127,7 @@ def test_a_worse_candidate_is_refused_a_promotion_goes_through_and_is_rolled_bac
     assert "to version 1" in tags(2)["graft.rolled_back"]
     again = {"state": {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "Retry from the UI"}}
     platform.ask("POST", f"/flow_runs/{promoted}/set_state", again)
-    until(lambda: platform.state(promoted) != "COMPLETED", 60, "it is taken up")
+    until(lambda: platform.state(promoted) != "COMPLETED", "it is taken up")
     assert end(promoted) == "promoted"
     assert actions()[-2:] == ["promoted", "rolled back"], "Retry of what has ended changes nothing"
     became, told = ended("promote", model="forms", version=1, because="again")

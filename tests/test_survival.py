@@ -8,12 +8,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from faults import ABSENCES, DEATHS, END, Ended, Fault, at_some_step, kill, to_its_end
+from faults import ABSENCES, DEATHS, Ended, Fault, at_some_step, kill, to_its_end
 from running import EXPERIMENT, Home, until
 from soak import soak
 
 pytest_plugins = ["running"]
-pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +49,10 @@ def test_cancelled_it_is_gone_within_seconds_and_resumed_it_ends_as_if_nothing_h
     platform: Home, straight: Ended
 ) -> None:
     def cancelled(run: str, cancel: Callable[[], object], beyond: int) -> int:
-        until(lambda: platform.step(run) > beyond, END, "a checkpoint of its own")
+        until(lambda: platform.step(run) > beyond, "a checkpoint of its own")
         cancel()
-        until(lambda: not platform.processes(run), 15, "all of its processes are gone")
-        until(lambda: platform.state(run) == "CANCELLED", 15, "Prefect says so")
+        until(lambda: not platform.processes(run), "all of its processes are gone", 15)
+        until(lambda: platform.state(run) == "CANCELLED", "Prefect says so", 15)
         return platform.step(run)
 
     button = {"state": {"type": "CANCELLING", "name": "Cancelling"}, "force": False}  # what the page's button sends
@@ -61,7 +61,7 @@ def test_cancelled_it_is_gone_within_seconds_and_resumed_it_ends_as_if_nothing_h
     mlflow_run = platform.note(run)["run_id"]
     again = platform.resume(run)
     second = cancelled(again, lambda: platform.graft("cancel", again), first)
-    until(lambda: platform.mlflow_status(mlflow_run) == "KILLED", 15, "MLflow says so, too")
+    until(lambda: platform.mlflow_status(mlflow_run) == "KILLED", "MLflow says so, too", 15)
     last = platform.resume(again)
     assert to_its_end(platform, last) == straight._replace(mlflow_run=mlflow_run)
     for resumed, step in ((again, first), (last, second)):
@@ -70,7 +70,7 @@ def test_cancelled_it_is_gone_within_seconds_and_resumed_it_ends_as_if_nothing_h
 
 def test_of_a_damaged_checkpoint_the_one_before_is_used_and_it_is_said(platform: Home, straight: Ended) -> None:
     run = platform.begin(**EXPERIMENT)
-    until(lambda: len(list(_checkpoints(platform, run))) == 2, END, "two checkpoints")
+    until(lambda: len(list(_checkpoints(platform, run))) == 2, "two checkpoints")
     (body,) = platform.bodies(run)
     body.suspend()
     newest = max(_checkpoints(platform, run))
@@ -119,10 +119,10 @@ def test_on_a_full_disk_it_fails_clearly_and_resumed_it_ends_as_if_nothing_had_b
 ) -> None:
     model = "checkpoint" if full_at.name == "runs" else "registration"
     run = platform.begin(**EXPERIMENT, overrides={"model": model})
-    until(lambda: platform.step(run) > 0, END, "a checkpoint")
+    until(lambda: platform.step(run) > 0, "a checkpoint")
     if model == "checkpoint":
         _fill(full_at)
-    until(lambda: platform.state(run) in {"FAILED", "COMPLETED"}, END, "it fails")
+    until(lambda: platform.state(run) in {"FAILED", "COMPLETED"}, "it fails")
     told = platform.ask("GET", f"/flow_runs/{run}")["state"]
     assert told["type"] == "FAILED"
     assert "No space left" in told["message"] if model == "checkpoint" else "MLflow" in told["message"]
@@ -145,37 +145,36 @@ def test_of_two_runs_of_one_recipe_the_second_waits_and_a_command_beside_them_is
 ) -> None:
     own = {"model": "turns"}  # so that what is left of the second is in nobody's way
     first, second = (platform.begin(**EXPERIMENT, overrides=own) for _ in range(2))
-    until(lambda: platform.step(first) > 0 or platform.step(second) > 0, END, "one of them trains")
+    until(lambda: platform.step(first) > 0 or platform.step(second) > 0, "one of them trains")
     busy, waiting = (first, second) if platform.step(first) else (second, first)
     assert platform.state(waiting) == "SCHEDULED"
-    told = platform.graft(
-        "finetune", "tickets_scratch", "dataset.limit=320", "schedule.epochs=40", "model=turns", code=2
-    )
+    same = (f"dataset.limit={EXPERIMENT['limit']}", f"schedule.epochs={EXPERIMENT['epochs']}", "model=turns")
+    told = platform.graft("finetune", EXPERIMENT["experiment"], *same, code=2)
     assert "Another process trains this recipe now" in told
     assert platform.mlflow_status(platform.note(busy)["run_id"]) == "RUNNING"
     assert to_its_end(platform, busy)[1:] == straight[1:]
-    until(lambda: platform.step(waiting) > 0, END, "the other one has its turn")
+    until(lambda: platform.step(waiting) > 0, "the other one has its turn")
     platform.graft("cancel", waiting)
-    until(lambda: platform.state(waiting) == "CANCELLED", 30, "it is cancelled")
+    until(lambda: platform.state(waiting) == "CANCELLED", "it is cancelled", 30)
 
 
 def test_what_a_schedule_fires_while_the_last_run_is_still_going_does_not_pile_up(platform: Home) -> None:
     run = platform.begin("retrain", experiment="tickets_scratch", overrides={"schedule.epochs": 200})
-    until(lambda: platform.state(run) == "RUNNING", END, "it trains")
+    until(lambda: platform.state(run) == "RUNNING", "it trains")
     deployment = platform.ask("GET", "/deployments/name/retrain/local")
     every = {"schedule": {"interval": 15.0}, "active": True, "parameters": {"experiment": "tickets_scratch"}}
     platform.ask("POST", f"/deployments/{deployment['id']}/schedules", [every])
     wanted = {"flow_runs": {"deployment_id": {"any_": [deployment["id"]]}, "state": {"name": {"any_": ["Skipped"]}}}}
-    until(lambda: len(platform.ask("POST", "/flow_runs/filter", wanted)) >= 3, END, "three of them are skipped")
+    until(lambda: len(platform.ask("POST", "/flow_runs/filter", wanted)) >= 3, "three of them are skipped")
     assert platform.state(run) == "RUNNING"
     for schedule in platform.ask("GET", f"/deployments/{deployment['id']}/schedules"):
         platform.ask("DELETE", f"/deployments/{deployment['id']}/schedules/{schedule['id']}")
     platform.graft("cancel", run)
-    until(lambda: platform.state(run) == "CANCELLED", 30, "it is cancelled")
+    until(lambda: platform.state(run) == "CANCELLED", "it is cancelled", 30)
     late = {
         "flow_runs": {
             "deployment_id": {"any_": [deployment["id"]]},
             "state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING"]}},
         }
     }
-    until(lambda: not platform.ask("POST", "/flow_runs/filter", late), 60, "nothing is left over")
+    until(lambda: not platform.ask("POST", "/flow_runs/filter", late), "nothing is left over")

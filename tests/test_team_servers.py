@@ -178,13 +178,13 @@ sys.exit(main())
 def test_the_worker_makes_the_deployments_and_takes_a_run(team: Team, finetuned: str) -> None:
     worker = subprocess.Popen([sys.executable, "-m", "flows", "up", "--worker"], env=team.environment, cwd=ROOT)
     try:
-        until(lambda: worker.poll() is not None or _deployed(team), 120, "the deployments are there")
+        until(lambda: worker.poll() is not None or _deployed(team), "the deployments are there")
         begun = team.ask("GET", "/deployments/name/retrain/local")
         overrides = {"dataset.limit": 120, "schedule.epochs": 1}
         given = {"experiment": "tickets_scratch", "overrides": overrides}
         run = team.ask("POST", f"/deployments/{begun['id']}/create_flow_run", {"parameters": given})["id"]
         ended = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
-        until(lambda: team.ask("GET", f"/flow_runs/{run}")["state"]["type"] in ended, 180, "the run ends")
+        until(lambda: team.ask("GET", f"/flow_runs/{run}")["state"]["type"] in ended, "the run ends")
         assert team.ask("GET", f"/flow_runs/{run}")["state"]["type"] == "COMPLETED"
         second = [sys.executable, "-c", SECOND_MACHINE]
         told = subprocess.run(second, env=team.environment, cwd=ROOT, capture_output=True, text=True, check=False)
