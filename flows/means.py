@@ -6,7 +6,7 @@ from flows.benched import leave
 from flows.sitting import STOPPED, measured, noting, opened
 from flows.underway import Underway
 from tasks.bench import turns
-from tasks.bench.gains import Asked, Tried, of_processes, told_of
+from tasks.bench.gains import Asked, Tried, told_of
 from tasks.bench.orders import Alternated, Lap, Order
 from tasks.bench.table import append, columns, graded
 from tasks.bench.turns import OURS, Raw, SideFailed
@@ -33,7 +33,7 @@ class Means(Underway[Raw]):
             with noting(self.failed, work.name):
                 self.ready[work.name] = self._prepared(work)
                 self.todo += [(work.name, IN_TURN)]
-                self.todo += [(work.name, means) for means in of_processes()] * self.asked.repeats
+                self.todo += [(work.name, means) for means in work.processes] * self.asked.repeats
         with bar("means", len(self.todo)) as shown:
             for work in (work for work in self.asked.works if work.name in self.ready):
                 self._in_turn(work, shown)
@@ -60,7 +60,7 @@ class Means(Underway[Raw]):
         shown.advance(steps=self.drop(work.name, IN_TURN))  # none, but where it failed
 
     def _turn(self, work: Tried, turn: int, shown: Bar) -> None:
-        for means in of_processes():
+        for means in work.processes:
             if (name := f"{work.name}, {means}") not in self.failed:
                 with noting(self.failed, name):
                     self._side(work, turn, means, shown)

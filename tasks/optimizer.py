@@ -1,7 +1,9 @@
 """The optimizer of the one loop."""
 
+from typing import Any
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def adamw(module: nn.Module, rate: float, decay: float) -> torch.optim.Optimizer:
@@ -9,9 +11,14 @@ def adamw(module: nn.Module, rate: float, decay: float) -> torch.optim.Optimizer
 
     Source: Loshchilov and Hutter, Decoupled Weight Decay Regularization (2019).
     """
-    trained = [weight for weight in module.parameters() if weight.requires_grad]
+    weights = [weight for weight in module.parameters() if weight.requires_grad]
     groups = [
-        {"params": [weight for weight in trained if weight.ndim > 1], "weight_decay": decay},
-        {"params": [weight for weight in trained if weight.ndim <= 1], "weight_decay": 0.0},
+        {"params": [weight for weight in weights if weight.ndim > 1], "weight_decay": decay},
+        {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=rate, fused=True)
+
+
+def trained(optimizer: Any) -> list[Tensor]:
+    """The weights that it trains."""
+    return [weight for group in optimizer.param_groups for weight in group["params"]]

@@ -23,13 +23,14 @@ from tasks.methods import cool, count_trained
 from tasks.metrics import score
 from tasks.moved import check_moved, hashes
 from tasks.objective import Objective, answers
-from tasks.optimizer import adamw
+from tasks.optimizer import adamw, trained
 from tasks.prepare import inputs_of, rows_of
 from tasks.recipe import Recipe
 from tasks.results import Checkpoint, Covered, Prepared, Target
 from tasks.screen import Bar, bar, say
 from tasks.speed import heap, mixed
 from tasks.speed.behind import spared
+from tasks.speed.few_words import FewWords
 from tasks.speed.quick import quicken, slow_down
 from tasks.steps import step
 
@@ -96,6 +97,7 @@ class Training:
         self.progress = resume.restore(found, self.network, self.optimizer) if found else resume.Progress()
         with torch.random.fork_rng(devices=[]):
             self.quickened = quicken(self.network, inputs_of(self.rows))  # of the restored: statistics are worked in
+        self.words = FewWords(self.network, self.inputs, self.optimizer)
         self.resumed_at = self.progress.step or None
         self.metrics.forget_after(self.progress.step)
 
@@ -187,6 +189,8 @@ class Training:
     def update(self, inputs: dict[str, Tensor], labels: Tensor, rate: float) -> float:
         """One optimizer step, the first one watched. Returns the batch's loss."""
         device, module = self.accelerator.device, self.network.module
+        if self.progress.step:  # the first step is watched on the table itself
+            self.words.shorten()
         with mixed.precision(self.accelerator):
             logits = self.run_on.logits({name: t.to(device, non_blocking=True) for name, t in inputs.items()})
         loss = self.objective(logits, labels.to(device, non_blocking=True))
@@ -197,17 +201,20 @@ class Training:
             )
         before = hashes(module) if self.progress.step == 0 else None
         self.accelerator.backward(loss)
-        self.accelerator.clip_grad_norm_(module.parameters(), self.recipe.schedule.clip)
+        self.accelerator.clip_grad_norm_(trained(self.optimizer), self.recipe.schedule.clip)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
-        if before is not None and not self.accelerator.optimizer_step_was_skipped:
-            check_moved(before, module, self.network.head, self.recipe.method.whole)
+        if not self.accelerator.optimizer_step_was_skipped:
+            self.words.stepped()
+            if before is not None:
+                check_moved(before, module, self.network.head, self.recipe.method.whole)
         self.optimizer.zero_grad()
         return value
 
     def _validate(self, epoch: int) -> None:
         """Score the validation rows, and keep the weights if they are the best so far."""
+        self.words.whole()
         logits = logits_of(self.run_on, self.judged)
         labels = torch.tensor(self.validation.labels)
         headline = self.recipe.dataset.scored[0]
@@ -220,6 +227,7 @@ class Training:
 
     def keep(self) -> None:
         """A checkpoint; then the metrics up to it can be sent, since no step before it will run again."""
+        self.words.whole()
         resume.save(self.work, self.network, self.optimizer, self.progress)
         self.metrics.ship()
 
@@ -234,17 +242,8 @@ class Training:
         adapter, head = count_trained(self.network)
         whole = sum(w.numel() for name, w in self.network.module.named_parameters() if "original_module" not in name)
         return Checkpoint(
-            folder=self.work / "model",
-            target=target,
-            adapter_weights=adapter,
-            head_weights=head,
-            total_weights=whole,
-            steps=done.step,
-            epochs=done.step // self.per_epoch,
-            best_epoch=done.best_epoch,
-            validation=done.best_score,
-            seconds=done.seconds,
-            rows_per_second=done.rows / done.seconds,
-            resumed_at=self.resumed_at,
-            covered=covered,
-        )
+            folder=self.work / "model", target=target, adapter_weights=adapter, head_weights=head, total_weights=whole,
+            steps=done.step, epochs=done.step // self.per_epoch, best_epoch=done.best_epoch,
+            validation=done.best_score, seconds=done.seconds, rows_per_second=done.rows / done.seconds,
+            resumed_at=self.resumed_at, covered=covered,
+        )  # fmt: skip

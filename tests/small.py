@@ -35,6 +35,7 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "<eos>"]
 # Each by the name that tests use; the paths lie in the zoo's folder.
 BACKBONES: dict[str, dict[str, Any]] = {
     "encoder": {"library": "transformers", "weights": "bert", "max_length": 16},
+    "wordy encoder": {"library": "transformers", "weights": "wordy", "max_length": 16},
     "gpt2": {"library": "transformers", "weights": "gpt2", "max_length": 16},
     "llama": {"library": "transformers", "weights": "llama", "max_length": 16},
     "cnn": {"library": "timm", "name": "test_efficientnet", "weights": "cnn", "image_size": 64},
@@ -78,7 +79,7 @@ def tokenizer(kind: str) -> Any:
     vocabulary = [*SPECIAL, *FILLERS, *WORDS["bad"], *WORDS["good"]]
     words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(vocabulary)}, unk_token="[UNK]"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
-    if kind != "bert":
+    if kind not in {"bert", "wordy"}:
         return PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]", eos_token="<eos>")
     words.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
@@ -100,8 +101,8 @@ def text_model(kind: str) -> Any:
         return hf.GPT2LMHeadModel(hf.GPT2Config(n_positions=32, n_embd=32, n_layer=3, n_head=2, **words, **ends))
     shape = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 64}
     shape |= {"max_position_embeddings": 32}
-    if kind == "bert":
-        return hf.BertModel(hf.BertConfig(**words, **shape))
+    if kind in {"bert", "wordy"}:  # most of a wordy one's words are in no row
+        return hf.BertModel(hf.BertConfig(**words | ({"vocab_size": 90} if kind == "wordy" else {}), **shape))
     return hf.LlamaForCausalLM(hf.LlamaConfig(eos_token_id=4, **words, **shape))
 
 
@@ -137,6 +138,8 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 torch.nn.init.normal_(norm.running_mean, std=0.2)  # as pretraining leaves it: not what a new one has
                 torch.nn.init.uniform_(norm.running_var, 0.5, 2.0)
             save_for_hf(module, str(root / name), model_args=own, safe_serialization=True)
+        text_model("wordy").save_pretrained(root / "wordy")
+        tokenizer("wordy").save_pretrained(root / "wordy")
     rows = sentences(40)
     (root / "rows.csv").write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in rows))
     pictures(root / "pictures")

@@ -15,7 +15,7 @@ from test_bench_table import taken
 
 from flows.means import IN_TURN
 from tasks.bench import gains, turns
-from tasks.bench.gains import TRIED, Tried, asked, cells, of_processes, settings
+from tasks.bench.gains import TRIED, Tried, asked, cells, settings
 from tasks.bench.orders import Alternated, Lap, Order, Part, Taken
 from tasks.bench.table import Spread
 from tasks.bench.turns import Raw
@@ -28,7 +28,7 @@ pytest_plugins = ["made"]
 
 ONE = Tried(
     name="one", about="what it is", experiment="tickets_scratch",
-    changes=("dataset.limit=64", "schedule.epochs=1"), quick=("seed=1",),
+    changes=("dataset.limit=64", "schedule.epochs=1"), quick=("seed=1",), alone=("kept_heap", "frozen_front"),
 )  # fmt: skip
 WAYS = ("steps", "answers", "training")
 PARTS: tuple[Part, ...] = ("steps", "answers")
@@ -88,8 +88,10 @@ def laps(means: str, seconds: float, turn: int = 1) -> list[Lap]:
 
 def test_the_settings_are_none_each_mean_alone_and_all_and_each_mean_is_timed_in_one_of_two_ways() -> None:
     assert settings() == ("none", *MEANS, "all")
-    assert of_processes() == ("none", "kept_heap", "frozen_front", "all")
-    assert {*of_processes(), *TRAINING, *ANSWERING} == {*settings()}
+    alone = {means for work in TRIED for means in work.alone}
+    assert alone == {"kept_heap", "few_words", "frozen_front"}
+    assert {"none", *alone, *TRAINING, *ANSWERING, "all"} == {*settings()}
+    assert not alone & {*TRAINING, *ANSWERING}
 
 
 @pytest.mark.parametrize("work", TRIED, ids=lambda work: work.name)
@@ -141,8 +143,8 @@ def test_every_setting_runs_in_turn_and_all_files_are_written(sides: Sides, tmp_
     answer = json.loads(told.out.splitlines()[-1])
 
     assert told.code == 0
-    assert rows(tmp_path / "out") == [("one", turn, means) for turn in "12" for means in of_processes()]
-    assert [order.means for order in sides.orders] == [*of_processes()] * 2
+    assert rows(tmp_path / "out") == [("one", turn, means) for turn in "12" for means in ONE.processes]
+    assert [order.means for order in sides.orders] == [*ONE.processes] * 2
     middles = {one["means"]: [one[part] and one[part]["times"]["middle"] for part in WAYS] for one in answer["means"]}
     assert middles == {
         "none": [1, 1, 1], "kept_heap": [None, None, 2], "onednn": [4, 4, None], "frozen_front": [None, None, 2],
@@ -164,7 +166,7 @@ def test_what_fails_in_turn_fails_alone(sides: Sides, tmp_path: Path, graft: Gra
 
     assert told.code == 1
     assert answer["failed"] == {f"one, {IN_TURN}": "graft ended with exit code 1: no luck"}
-    assert [one["means"] for one in answer["means"]] == [*of_processes()]
+    assert [one["means"] for one in answer["means"]] == [*ONE.processes]
 
 
 def test_a_mean_that_fails_is_left_out_from_there_on_and_the_others_go_on(
@@ -257,9 +259,9 @@ def test_all_settings_run_on_a_few_rows_of_the_real_data(
 
     assert told.code == 0
     wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
-    idle = {"channels_last", "folded"} if wide else {"channels_last", "folded", "onednn"}  # nothing to do in texts
+    busy = {*one[0].processes, "first_token", "lora_linear", "merged", *(("onednn",) if wide else ())}
     assert [(one["work"], one["means"]) for one in answer["means"]] == [
-        (work.name, means) for work in one for means in settings() if means not in idle
+        (work.name, means) for work in one for means in settings() if means in busy
     ]
     digests = {(row["work"], row["rows_digest"]) for row in csv.DictReader((tmp_path / "out" / "means.csv").open())}
     assert len(digests) == len({work for work, _ in digests})

@@ -32,6 +32,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "text, behind a frozen front": ("encoder", {"kind": "lora", "layers": 1}),
     "images, augmented": ("cnn", {"kind": "full"}),
     "images, LoRA between frozen norms": ("cnn", {"kind": "lora"}),
+    "text, few of many words": ("wordy encoder", {"kind": "full"}),
     "text from scratch": ("scratch transformer", {"kind": "scratch"}),
 }
 

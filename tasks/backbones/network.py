@@ -64,6 +64,11 @@ class Network(ABC):
         """What `logits` must be given beside the features [B, ...] that its first layers would give for the rows."""
         return self.encode(rows)
 
+    @property
+    def table(self) -> nn.Module | None:
+        """The table of embeddings by which words come in, if any do."""
+        return None
+
     def light(self) -> "Network":
         """The same without its weights: all that a process needs which only encodes."""
         return replace(self, module=nn.Identity())

@@ -78,9 +78,15 @@ class TextNetwork(Network):
         batch, tokenizer = self.encode(row), self.tokenizer
         blank = tokenizer.pad_token_id if tokenizer.mask_token_id is None else tokenizer.mask_token_id
         own = tensor([[span is None for span in self.spans(row)]])
+        return embedded_way(self.table, self.logits, batch, batch["input_ids"].where(own, blank))
+
+    @property
+    def table(self) -> nn.Module:
         module: Any = self.module
-        embedding = module.encoder.embedding if isinstance(module, TextTransformer) else module.get_input_embeddings()
-        return embedded_way(embedding, self.logits, batch, batch["input_ids"].where(own, blank))
+        found: nn.Module = (
+            module.encoder.embedding if isinstance(module, TextTransformer) else module.get_input_embeddings()
+        )
+        return found
 
     def spans(self, row: Rows) -> list[Span | None]:
         """Of every token of one row its characters; None for a special token."""

@@ -60,6 +60,7 @@ def _steps(training: Training, order: Alternated) -> Iterator[Lap]:
 def _answers(training: Training, order: Alternated) -> Iterator[Lap]:
     """Laps of answers to as many batches of validation rows, by the adapters as they are by now."""
     network, scored = training.network, training.scored
+    training.words.whole()
     classes = classes_of(training, ANSWERING)
     chosen = epoch_batches(network.lengths(scored), network.at_once, training.recipe.seed, 0)[: order.batches]
     batches = [network.encode({name: [told[row] for row in rows] for name, told in scored.items()}) for rows in chosen]

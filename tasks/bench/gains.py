@@ -12,16 +12,15 @@ from tasks.compose import load
 from tasks.frozen import Frozen
 from tasks.recipe import Recipe
 from tasks.speed.means import MEANS
-from tasks.speed.quick import ANSWERING, TRAINING
 
 HOW = (
     "How many times as fast as with none of the means; medians, with the lowest and highest turn. Means that give "
     "layers other classes are timed in one process for each training: every batch is taken with each of them, one "
     f"right after the other and the fastest of {TAKES} takes counts, in steps of training and in answers to validation "
-    "rows, all of them with the heap kept; `all` there is all that such a process can change. `whole training` is by "
-    "fresh processes with GRAFT_MEANS set, one after another, and by their seconds of training alone. A cell is empty, "
-    "or a line missing, where a mean has nothing to do or is not timed so. Memory is the process's highest until the "
-    "end of training, the score that of the first turn."
+    "rows, all of them with the heap kept and few words; `all` there is all that such a process can change. "
+    "`whole training` is by fresh processes with GRAFT_MEANS set, one after another, and by their seconds of training "
+    "alone. A cell is empty, or a line missing, where a mean has nothing to do or is not timed so. Memory is the "
+    "process's highest until the end of training, the score that of the first turn."
 )
 
 
@@ -31,6 +30,7 @@ class Tried(Frozen):
     Attributes:
         changes: to the experiment's recipe.
         quick: more of them with --quick.
+        alone: means that have something to do here and, being no classes of layers, need processes of their own.
     """
 
     name: str
@@ -38,6 +38,12 @@ class Tried(Frozen):
     experiment: str
     changes: tuple[str, ...]
     quick: tuple[str, ...]
+    alone: tuple[str, ...] = ()
+
+    @property
+    def processes(self) -> tuple[str, ...]:
+        """The settings of the means for each of which it is trained whole."""
+        return (PLAIN, *self.alone, ALL)
 
     def recipe(self, quick: bool) -> Recipe:
         """What is trained.
@@ -56,11 +62,16 @@ TRIED: tuple[Tried, ...] = (
     ),
     Tried(
         name="text-top3", about="the same, LoRA on the three upper blocks", experiment="sst2_lora",
-        changes=(*TEXT, "method=lora_top3"), quick=FEW,
+        changes=(*TEXT, "method=lora_top3"), quick=FEW, alone=("frozen_front",),
+    ),
+    Tried(
+        name="text-full", about="the same, all weights", experiment="sst2_lora", changes=(*TEXT, "method=full"),
+        quick=FEW, alone=("few_words",),
     ),
     Tried(
         name="images", about="LoRA on 400 pictures of ten ImageNet classes, 3 epochs, each picture drawn once",
         experiment="imagenet10_lora", changes=("dataset.limit=400", "schedule.draws=1"), quick=FEW_PICTURES,
+        alone=("kept_heap", "frozen_front"),
     ),
 )  # fmt: skip
 
@@ -121,11 +132,6 @@ def asked(repeats: int | None, quick: bool) -> Asked:
 def settings() -> tuple[str, ...]:
     """The settings of `GRAFT_MEANS` that are compared: none, each mean alone, all."""
     return (PLAIN, *MEANS, ALL)
-
-
-def of_processes() -> tuple[str, ...]:
-    """Those of them that need a process of their own: none, what is no class of a layer, all."""
-    return tuple(means for means in settings() if means not in {**TRAINING, **ANSWERING})
 
 
 def gains(works: Sequence[Tried], found: Measured) -> list[Gain]:

@@ -11,6 +11,7 @@ MEANS = (
     "onednn",  # on a CPU with AVX-512, linear maps are oneDNN's matrix product
     "folded",  # frozen batch norms are worked into the convolutions before them
     "merged",  # adapters are worked into their layers while many rows are answered
+    "few_words",  # of a table of words that trains, a step works on the rows that the training rows use
     "frozen_front",  # what lies before the first weight that trains runs once for each row
 )
 
