@@ -79,7 +79,7 @@ class FewWords:
             for factor in self.factors:  # each by itself, for so it is rounded
                 block.mul_(factor)
         table[self.used] = few
-        self._exchange(few, table, lambda moment: torch.zeros_like(table).index_copy(0, self.used, moment))
+        self._exchange(few, table, lambda moment: torch.zeros_like(table).index_copy_(0, self.used, moment))
         self.table.__class__ = type(self.table).__bases__[1]
         self.few, self.factors = None, []
 
