@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from small import Bench
+from small import FILLERS, WORDS, Bench
 
 from tasks.checkpoint import last_step
+from tasks.planning.rehearsal import rehearse
 from tasks.recipe import Recipe
 from tasks.train import Training
 
@@ -30,10 +31,21 @@ def means(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 def wordy(bench: Bench, **schedule: Any) -> Recipe:
-    """Three epochs of all weights, which decay visibly."""
-    return bench.recipe(
-        "wordy encoder", FULL, **{"epochs": 3, "weight_decay": 0.3, "warmup": 0.2, "clip": NEVER, **schedule}
-    )
+    """Three epochs of all weights, which decay visibly, on rows of which some have words that no other has."""
+    (bench.home / "rare.csv").write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in rare()))
+    visible = {"epochs": 3, "weight_decay": 0.3, "warmup": 0.2, "clip": NEVER}
+    told = bench.recipe("wordy encoder", FULL, **visible | schedule).model_dump()
+    told["dataset"]["path"] = str(bench.home / "rare.csv")
+    return Recipe.model_validate(told)
+
+
+def rare() -> list[tuple[str, str]]:
+    """Thirty texts, no two of them alike."""
+    own = [(f"{word} {word}", ("bad", "good")[place % 2]) for place, word in enumerate(FILLERS)]
+    return [
+        *own,
+        *((f"{WORDS[label][0]} and so {number * 'very '}fine", label) for number in range(10) for label in WORDS),
+    ]
 
 
 def both(bench: Bench, means: pytest.MonkeyPatch, recipe: Recipe, steps: int) -> list[Training]:
@@ -51,7 +63,8 @@ def both(bench: Bench, means: pytest.MonkeyPatch, recipe: Recipe, steps: int) ->
 def taken(training: Training, steps: int) -> None:
     """Steps on the first epochs' batches."""
     training.recipe.method.train_mode(training.network)
-    batches = [np.arange(first, first + 8) for first in (0, 8, 16)]
+    count = len(training.rows)
+    batches = [np.arange(first, min(first + 8, count)) for first in range(0, count, 8)]
     while training.progress.step < steps:
         for inputs, labels in training.feed.epoch(batches, 0, training.progress.step, 0):
             torch.manual_seed(training.progress.step)  # of dropout
@@ -160,6 +173,18 @@ def test_a_word_that_no_training_row_has_is_an_error_and_never_another_words_row
         training.words.table(torch.tensor([[spare]]))
     training.words.whole()
     assert training.words.table(torch.tensor([[spare]])).shape == (1, 1, 32)
+
+
+def test_a_plan_answers_validation_rows_that_have_other_words(bench: Bench, means: pytest.MonkeyPatch) -> None:
+    recipe = wordy(bench)
+    data, work, run_id = bench.start(recipe)
+    training = Training(recipe, data, work, run_id)
+    words = training.network.encode(training.scored)["input_ids"]
+    assert set(words.ravel().tolist()) - set(training.words.used.tolist()), "words that no training row has"
+    found = rehearse(training, run_id)
+
+    assert found.forward.timed > 0
+    assert training.words.table is not None and training.words.few is None
 
 
 @pytest.mark.parametrize(

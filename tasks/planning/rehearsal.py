@@ -66,6 +66,7 @@ def rehearse(training: Training, run_id: str) -> Rehearsed:
         for epoch in range(recipe.schedule.epochs)
     ]
     step, first, row, free = _steps(training, front, epochs[0])
+    training.words.whole()
     forward = forwards(front, training.scored)
     whole = first + step.seconds(np.concatenate(epochs)) + front.seconds()
     validation = forward.seconds(batches_of(training.network, training.scored))
@@ -95,6 +96,7 @@ def _steps(training: Training, front: Front, sizes: Sizes) -> tuple[Pace, float,
     with bar("try steps", STEPS) as shown:
         for inputs, labels in front.fed(batches, chosen):
             if done.step == 1:  # the longest batch, after a short one that has made the optimizer's state
+                training.words.shorten()  # no row's own
                 free = memory.free()
                 row = _watched(training, inputs, labels) // len(labels)
             else:
@@ -167,7 +169,8 @@ def _checkpoints(training: Training, run_id: str, seconds: float) -> float:
     many.add(0, {f"many/{index}": 0.0 for index in range(BATCH)})
     many.ship()
     metric = _timed(many.settle) / BATCH
-    within = int(seconds / epochs // runtime.checkpoint_seconds())
+    often = seconds / epochs / max(runtime.checkpoint_seconds(), 1e-9)  # 0 seconds: after each step
+    within = min(int(often), training.per_epoch - 1)
     return each * epochs * (1 + within) + metric * 3 * training.steps
 
 
