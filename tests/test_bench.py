@@ -71,7 +71,10 @@ def test_both_sides_run_in_turn_after_the_trials_and_all_files_are_written(
     assert told.code == 0
     order = [(line["work"], line["turn"], line["side"]) for line in lines(tmp_path / "out")]
     trials = [("one", "0", name) for name in ("trainer", "trainer-dropout", "trainer-bf16")]
-    expected = {"one": ("graft", "trainer", "graft-bf16"), "two": ("graft", "trainer")}  # which has no trials
+    expected = {
+        "one": ("graft", "trainer", "graft-bf16", "trainer-bf16"),
+        "two": ("graft", "trainer"),
+    }  # which has no trials
     assert order == trials + [(work, turn, side) for work, own in expected.items() for turn in "12" for side in own]
     assert [work["speed"]["middle"] for work in answer["works"]] == [3, 3]
     assert [work["reached"] for work in answer["works"]] == [True, True]

@@ -34,12 +34,13 @@ def test_of_the_trials_in_fp32_the_faster_setting_is_compared() -> None:
     assert chosen(plain | {"trainer-dropout": 101.0}, TEXT)[1] == ("trainer", Settings(dropout=True))
 
 
-def test_beside_the_comparison_ours_runs_in_bf16_and_the_other_side_where_it_wins_clearly() -> None:
+def test_beside_the_comparison_ours_runs_in_bf16_and_the_other_side_where_it_may_win() -> None:
     found = dict(chosen({"trainer": 100.0, "trainer-dropout": 90.0, "trainer-bf16": 150.0}, TEXT))
 
     assert list(found) == ["graft", "trainer", "graft-bf16", "trainer-bf16"]
     assert [own.bf16 for own in found.values()] == [False, False, True, True]
-    assert list(dict(chosen({"trainer": 100.0, "trainer-bf16": 105.0}, TEXT))) == ["graft", "trainer", "graft-bf16"]
+    assert "trainer-bf16" in dict(chosen({"trainer": 100.0, "trainer-bf16": 95.0}, TEXT))
+    assert list(dict(chosen({"trainer": 100.0, "trainer-bf16": 85.0}, TEXT))) == ["graft", "trainer", "graft-bf16"]
     assert list(dict(chosen({"trainer": 100.0}, TEXT, bf16=False))) == ["graft", "trainer"]
 
 

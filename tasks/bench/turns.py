@@ -21,7 +21,7 @@ STDOUT = "stdout.txt"
 OURS = "graft"
 TRIED = 20  # steps of a trial
 QUICK_ROWS = 64  # of a side that takes so few that a row costs the same in any, with --quick
-AHEAD = 1.1  # as many times as fast is bf16 where the other side is run in it too
+NEAR = 0.9  # of its rate in fp32, from which on the other side runs in bf16 too: a few rows tell no better
 
 Side = tuple[str, Settings]  # its name in the CSV, and how it is set up
 
@@ -134,7 +134,7 @@ def chosen(tried: Mapping[str, float], work: Work, bf16: bool = True) -> tuple[S
     """The sides of every turn, ours first, by the rows a second of the trials.
 
     In fp32 the other side runs in the faster of its settings. Beside that comparison, as sides of their own, it runs in
-    bf16 where it is faster still, and ours wherever the other side's was tried.
+    bf16 where the trial does not say that it is clearly slower, and ours wherever the other side's was tried.
 
     Args:
         tried: what each of `trials` gave, but for those that failed.
@@ -147,7 +147,7 @@ def chosen(tried: Mapping[str, float], work: Work, bf16: bool = True) -> tuple[S
     sides = [(OURS, Settings()), (work.peer, named.get(best, work.settings))]
     if bf16 and tried:
         sides.append((f"{OURS}-bf16", Settings(bf16=True)))
-    if tried.get(f"{work.peer}-bf16", 0.0) > AHEAD * max(plain.values(), default=np.inf):
+    if tried.get(f"{work.peer}-bf16", 0.0) >= NEAR * max(plain.values(), default=np.inf):
         sides.append((f"{work.peer}-bf16", Settings(bf16=True)))
     return tuple(sides)
 
