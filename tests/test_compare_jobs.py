@@ -20,6 +20,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from running import until
 from servers import PREFECT, serving
 from small import experiment_in
 
@@ -196,20 +197,17 @@ def test_stopped_it_leaves_no_process_and_goes_on_and_a_killed_one_takes_nothing
     command = Command(mine, tmp_path / "home")
     monkeypatch.setenv("GRAFT_HOME", str(command.home))
     first = command.start()
-    until = time.monotonic() + 600
-    while len(command.begun()) < 2:
-        assert first.poll() is None, first.communicate()
-        assert time.monotonic() < until, "both hang"
-        time.sleep(0.05)
+    until(lambda: len(command.begun()) == 2 or first.poll() is not None, "both have a checkpoint")
+    assert first.poll() is None, first.communicate()
     os.killpg(first.pid, signal.SIGINT)
     told = first.communicate(timeout=30)[1]
 
     assert first.returncode == 130
     assert told.splitlines()[-1] == "Stopped. The same command goes on from the last checkpoint."
     assert "Traceback" not in told, told
-    until = time.monotonic() + 5
+    end = time.monotonic() + 5
     while left := _living(first.pid):
-        assert time.monotonic() < until, left
+        assert time.monotonic() < end, left
         time.sleep(0.05)
 
     place = tracking.experiment("mine-compare")

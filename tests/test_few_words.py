@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from small import FILLERS, WORDS, Bench
+from small import FILLERS, WORDS, Bench, differing
 
 from tasks.checkpoint import last_step
 from tasks.planning.rehearsal import rehearse
@@ -104,7 +104,7 @@ def test_whole_again_weights_and_moments_are_the_plain_ones_to_the_bit(bench: Be
     one, two = state_of(plain), state_of(short)
 
     assert one.keys() == two.keys()
-    assert [name for name in one if not torch.equal(one[name], two[name])] == []
+    assert differing(one, two, one) == set()
     assert type(short.words.table) is torch.nn.Embedding
 
 
@@ -118,7 +118,7 @@ def test_looked_at_in_between_it_ends_with_the_same_bits(bench: Bench, means: py
     straight.words.whole()
     one, two = state_of(straight), state_of(looked)
 
-    assert [name for name in one if not torch.equal(one[name], two[name])] == []
+    assert differing(one, two, one) == set()
 
 
 def test_clipped_it_differs_by_the_rounding_of_the_norm_alone(bench: Bench, means: pytest.MonkeyPatch) -> None:
@@ -137,7 +137,7 @@ def test_a_checkpoint_within_an_epoch_is_the_plain_one(bench: Bench, means: pyte
         kept.append(tensors_of(training))
 
     assert kept[0].keys() == kept[1].keys()
-    assert [name for name, tensor in kept[0].items() if not torch.equal(tensor, kept[1][name])] == []
+    assert differing(kept[0], kept[1], kept[0]) == set()
 
 
 def tensors_of(training: Training) -> dict[str, torch.Tensor]:
@@ -158,7 +158,7 @@ def test_the_model_and_its_best_epoch_are_the_plain_ones(bench: Bench, means: py
     plain, short = ended.values()
 
     assert plain.keys() == short.keys()
-    assert [name for name, tensor in plain.items() if not torch.equal(tensor, short[name])] == []
+    assert differing(plain, short, plain) == set()
 
 
 def test_a_word_that_no_training_row_has_is_an_error_and_never_another_words_row(

@@ -96,7 +96,7 @@ def _steps(training: Training, front: Front, sizes: Sizes) -> tuple[Pace, float,
     with bar("try steps", STEPS) as shown:
         for inputs, labels in front.fed(batches, chosen):
             if done.step == 1:  # the longest batch, after a short one that has made the optimizer's state
-                training.words.shorten()  # no row's own
+                training.words.shorten()  # what it takes is no row's
                 free = memory.free()
                 row = _watched(training, inputs, labels) // len(labels)
             else:

@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from tasks.backbones.network import Network, Rows
 from tasks.speed.means import wanted
+from tasks.speed.quick import Swaps, change
 
 IDS = "input_ids"
 SHARE = 0.5  # of its rows in use, up to which it pays
@@ -30,11 +31,11 @@ BLOCK = 512  # rows of the table that decay at once: they fit a processor's cach
 class _Used:
     """Mixed into a table's own class: words [B, T] to the rows of `few`; a word that is not there is an IndexError."""
 
-    few: nn.Parameter
+    few: nn.Parameter | None
     places: Tensor
     padding: int | None
 
-    def forward(self, words: Tensor) -> Tensor:
+    def forward(self: Any, words: Tensor) -> Tensor:
         return functional.embedding(self.places[words], self.few, self.padding)
 
 
@@ -47,6 +48,8 @@ class FewWords:
         self.table: nn.Embedding | None = found[0] if found else None
         self.used = found[1] if found else torch.empty(0)
         self.optimizer = optimizer
+        self.short: Any = _short(*found) if found else None
+        self.own: Swaps = {}
         self.few: nn.Parameter | None = None
         self.factors: list[float] = []  # what AdamW multiplied a row without a gradient by, step by step since then
 
@@ -55,12 +58,9 @@ class FewWords:
         """Let the rows in use stand for the table in network and optimizer, if they do not yet."""
         if self.table is None or self.few is not None:
             return
-        table, own, padding = self.table.weight, type(self.table), self.table.padding_idx
-        self.few = nn.Parameter(table[self.used])
-        places = torch.full((len(table),), -1, device=table.device)
-        places[self.used] = torch.arange(len(self.used), device=table.device)
-        content = {"few": self.few, "places": places, "padding": None if padding is None else int(places[padding])}
-        self.table.__class__ = type(f"Few{own.__name__}", (_Used, own), content)
+        table = self.table.weight
+        self.few = self.short.few = nn.Parameter(table[self.used])
+        self.own = change({self.table: self.short})
         self._exchange(table, self.few, lambda moment: moment[self.used])
 
     def stepped(self) -> None:
@@ -80,8 +80,9 @@ class FewWords:
                 block.mul_(factor)
         table[self.used] = few
         self._exchange(few, table, lambda moment: torch.zeros_like(table).index_copy_(0, self.used, moment))
-        self.table.__class__ = type(self.table).__bases__[1]
-        self.few, self.factors = None, []
+        change(self.own)
+        self.few = self.short.few = None
+        self.factors = []
 
     def _group(self, weight: Tensor) -> Any:
         return next(of for of in self.optimizer.param_groups if any(own is weight for own in of["params"]))
@@ -107,6 +108,15 @@ def _table(network: Network, inputs: Rows) -> tuple[nn.Embedding, Tensor] | None
     if len(used) > SHARE * len(table.weight):
         return None
     return table, torch.from_numpy(used.astype(np.int64)).to(table.weight.device)
+
+
+def _short(table: nn.Embedding, used: Tensor) -> type[nn.Module]:
+    """The table's class while its rows in use stand for it."""
+    places = torch.full((len(table.weight),), -1, device=used.device)
+    places[used] = torch.arange(len(used), device=used.device)
+    padding = None if table.padding_idx is None else int(places[table.padding_idx])
+    content = {"few": None, "places": places, "padding": padding}  # of the class, like `folded`
+    return type(f"Few{type(table).__name__}", (_Used, type(table)), content)
 
 
 def _plain(table: nn.Embedding) -> bool:
