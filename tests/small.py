@@ -204,12 +204,6 @@ def bench(zoo: Path, tracking_db: str, tmp_path: Path, monkeypatch: pytest.Monke
     return Bench(zoo, tmp_path)
 
 
-@pytest.fixture
-def every_mean(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every mean is in force, whether it pays on this processor or not; in this process alone."""
-    monkeypatch.setattr("tasks.speed.onednn.pays", lambda: True)
-
-
 # Processes to kill: forked from one that has everything imported but has computed nothing.
 
 FILE_LIMIT = "GRAFT_TEST_FILE_LIMIT"  # bytes

@@ -15,13 +15,12 @@ from tasks.backbones.network import Network, logits_of
 from tasks.compose import check
 from tasks.frozen import GraftError
 from tasks.methods import Lora
-from tasks.speed import lora_linear, onednn
+from tasks.speed import lora_linear
 from tasks.speed.means import MEANS, wanted
 from tasks.speed.quick import ANSWERING, answering, quicken, slow_down
 
 pytest_plugins = ["small"]
 
-PAYS = onednn.pays  # as it is outside these tests
 TEXTS = {"text": [text for text, _ in sentences(32, seed=3)]}
 TEXT_NETWORKS = ("encoder", "gpt2", "llama", "scratch transformer")
 
@@ -59,13 +58,13 @@ def exactly(found: Network) -> tuple[Tensor, dict[str, Tensor]]:
 
 
 @pytest.fixture(autouse=True)
-def _seeded(every_mean: None) -> Iterator[None]:
+def _seeded() -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(5)
         yield
 
 
-@pytest.mark.parametrize("mean", ["first_token", "lora_linear", "onednn", "lora_linear,onednn", "all"])
+@pytest.mark.parametrize("mean", ["first_token", "lora_linear", "all"])
 @pytest.mark.parametrize("options", [{}, {"layers": 1}, {"rslora": True, "alpha": 3.0}, {"adapted": False}], ids=str)
 def test_logits_and_gradients_are_those_of_the_plain_path(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, mean: str, options: dict[str, Any]
@@ -158,70 +157,6 @@ def test_by_each_short_cut_an_adapter_gets_the_gradients_of_the_plain_path(
     for one, two in zip(plain, quick, strict=True):
         assert float(two.abs().max()) > 0.01
         assert close(one, two)
-
-
-@pytest.mark.skipif(not onednn.available(), reason="this torch has no oneDNN")
-@pytest.mark.parametrize("options", [{}, {"adapted": False}], ids=["lora", "all weights"])
-def test_linear_maps_are_multiplied_by_onednn_forward_and_backward(bench: Bench, options: dict[str, Any]) -> None:
-    found = network(bench, "encoder", **options)
-    with torch.profiler.profile() as plain:
-        answered(found)
-    quicken(found, TEXTS)
-    with torch.profiler.profile() as quick:
-        found.logits(found.encode(TEXTS))
-    forward = products(quick)
-    with torch.profiler.profile() as both:
-        answered(found)
-    assert products(plain) == 0
-    assert forward > 10
-    assert products(both) >= 2 * forward - 5  # the first block's queries, keys and values need not go back below
-
-
-@pytest.mark.parametrize(("wide", "swapped"), [("AVX2", 0), ("AVX512", 1)])
-def test_onednn_multiplies_only_where_a_processor_has_wide_registers(
-    monkeypatch: pytest.MonkeyPatch, wide: str, swapped: int
-) -> None:
-    monkeypatch.setattr(onednn, "pays", PAYS)
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: wide)
-    assert len(onednn.swaps(nn.Linear(4, 4))) == swapped
-
-
-@pytest.mark.parametrize(
-    ("count", "layers", "ours"),
-    [(32, "linear", True), (512, "linear", True), (2048, "linear", True), (480, "linear", True), (33, "linear", False),
-     (544, "linear", False), (1056, "linear", False), (33, "convolution", True), (544, "convolution", True)],
-)  # fmt: skip
-def test_of_texts_few_counts_of_rows_meet_onednn_and_of_pictures_all(count: int, layers: str, ours: bool) -> None:
-    net = nn.Sequential(nn.Linear(4, 4), *([nn.Conv2d(4, 4, 1)] if layers == "convolution" else []))
-    rows = torch.randn(count, 4, requires_grad=True)
-    plain = net[0](rows)
-    (linear,) = (kind for layer, kind in onednn.swaps(net).items() if layer is net[0])
-    net[0].__class__ = linear
-    with torch.profiler.profile() as seen:
-        quick = net[0](rows)
-        quick.sum().backward()
-    assert products(seen) == (2 if ours else 0)
-    assert close(quick, plain)
-
-
-def products(profile: Any) -> int:
-    return sum(one.count for one in profile.key_averages() if one.key == "mkldnn::_linear_pointwise")
-
-
-def test_where_numbers_have_other_bits_or_a_map_is_more_than_one_it_keeps_its_own_product(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Doubled(nn.Linear):
-        def forward(self, x: Tensor) -> Tensor:
-            return 2 * super().forward(x)
-
-    assert not onednn.swaps(nn.Sequential(Doubled(4, 4), nn.Linear(4, 4, dtype=torch.float64), nn.LayerNorm(4)))
-    monkeypatch.setenv("GRAFT_MEANS", "onednn")
-    found = network(bench, "encoder")
-    with torch.autocast("cpu", torch.bfloat16):
-        plain = found.logits(found.encode(TEXTS))
-        quicken(found, TEXTS)
-        assert torch.equal(found.logits(found.encode(TEXTS)), plain)
 
 
 def test_in_16_bits_logits_and_gradients_are_no_further_from_exact_ones_than_the_plain_paths(bench: Bench) -> None:

@@ -34,7 +34,7 @@ NETWORKS = ("encoder", "gpt2", "llama", "cnn")
 
 
 @pytest.fixture(autouse=True)
-def _seeded(every_mean: None) -> Iterator[None]:
+def _seeded() -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(5)
         yield

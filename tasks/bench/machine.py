@@ -3,19 +3,22 @@
 import os
 import platform
 import time
+from collections.abc import Callable
 from datetime import datetime
 from importlib.metadata import version
+from typing import Any
 
 import psutil
 import torch
+from torch import Tensor
 
 from tasks import runtime
 from tasks.frozen import Frozen
 from tasks.provenance import commit, processor
-from tasks.speed import onednn
 
 SIZES = (512, 1024, 2048)  # sides of the square matrices that are tried, each twice the one before
 SECONDS = 0.4  # for each of them, by each product
+Product = Callable[[Tensor, Tensor], Tensor]
 LIBRARIES = ("torch", "transformers", "peft", "timm", "accelerate", "graft")
 
 
@@ -80,9 +83,9 @@ def peak(kind: torch.dtype, seconds: float = SECONDS) -> float:
 
     A size of which one product would outlast the seconds is left out: some processors take a minute for one in bf16.
     """
-    products: list[onednn.Product] = [torch.mm]
-    if runtime.device() == "cpu" and onednn.available(kind):
-        products.append(onednn.product)
+    products: list[Product] = [torch.mm]
+    if runtime.device() == "cpu" and _has_onednn(kind):
+        products.append(_onednn)
     best = 0.0
     for product in products:
         for size in SIZES:
@@ -93,7 +96,20 @@ def peak(kind: torch.dtype, seconds: float = SECONDS) -> float:
     return best
 
 
-def _speed(product: onednn.Product, size: int, kind: torch.dtype, seconds: float) -> float:
+def _onednn(left: Tensor, right: Tensor) -> Tensor:
+    """oneDNN's product of two matrices, which torch itself takes for fewer bits than 32 alone."""
+    out: Tensor = torch.ops.mkldnn._linear_pointwise(left, right, None, "none", [], "")
+    return out
+
+
+def _has_onednn(kind: torch.dtype) -> bool:
+    """Whether this torch has it, and this processor can do it in fp32 or bf16, as asked."""
+    built: Any = torch.backends.mkldnn
+    there = bool(built.is_available()) and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    return there and (kind is torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()))
+
+
+def _speed(product: Product, size: int, kind: torch.dtype, seconds: float) -> float:
     """FLOP/s of the fastest of all products of two [size, size] matrices within the time, after one to warm up."""
     device = runtime.device()
     left, right = (torch.rand(size, size, dtype=kind, device=device) for _ in range(2))

@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from tasks.speed.onednn import Product
-
 SMALL = 5  # times the adapter's weights: a layer of no more is small
 PAYS = 4  # times the layer's weights: more numbers in and out are worth a pass over these
 
@@ -21,8 +19,7 @@ PAYS = 4  # times the layer's weights: more numbers in and out are worth a pass 
 class _Adapted(torch.autograd.Function):
     """x [..., I] to x Wᵀ + b + s (x Aᵀ) Bᵀ [..., O]; W [O, I] and b [O] are frozen, A [R, I] and B [O, R] train.
 
-    With `maps`, x is [B, I, H, W] and the result [B, O, H, W], a place's channels side by side in memory. `product` is
-    what multiplies by W.
+    With `maps`, x is [B, I, H, W] and the result [B, O, H, W], a place's channels side by side in memory.
 
     What is narrow (R numbers a row) costs as much to read and write as what is wide, so two short cuts are taken. Of
     many rows x (W + s B A)ᵀ is one product, there and back. And where W is small, its own gradient G = gradᵀ x is made,
@@ -40,16 +37,15 @@ class _Adapted(torch.autograd.Function):
         up: Tensor,
         scaling: float,
         maps: bool,
-        product: Product,
     ) -> Tensor:
         rows = _rows(x, maps)
-        ctx.scaling, ctx.maps, ctx.product = scaling, maps, product
+        ctx.scaling, ctx.maps = scaling, maps
         ctx.merges = x.dtype is torch.float32 and len(rows) * sum(weight.shape) > PAYS * weight.numel()
         if ctx.merges:
-            out, low = product(rows, torch.addmm(weight, up, down, alpha=scaling), bias), None
+            out, low = functional.linear(rows, torch.addmm(weight, up, down, alpha=scaling), bias), None
         else:
             low = rows @ down.t()
-            out = product(rows, weight, bias).addmm_(low, up.t(), alpha=scaling)
+            out = functional.linear(rows, weight, bias).addmm_(low, up.t(), alpha=scaling)
         ctx.save_for_backward(rows, weight, down, up, low)
         return _shaped(out, x, maps)
 
@@ -70,11 +66,11 @@ class _Adapted(torch.autograd.Function):
         grad_x = None
         if ctx.needs_input_grad[0]:
             if ctx.merges:
-                grad_x = ctx.product(grad, torch.addmm(weight, up, down, alpha=ctx.scaling).t())
+                grad_x = grad @ torch.addmm(weight, up, down, alpha=ctx.scaling)
             else:
-                grad_x = ctx.product(grad, weight.t()).addmm_(grad_low, down, alpha=ctx.scaling)
+                grad_x = (grad @ weight).addmm_(grad_low, down, alpha=ctx.scaling)
             grad_x = _shaped(grad_x, given, ctx.maps)
-        return grad_x, None, None, grad_down.mul_(ctx.scaling), grad_up.mul_(ctx.scaling), None, None, None
+        return grad_x, None, None, grad_down.mul_(ctx.scaling), grad_up.mul_(ctx.scaling), None, None
 
 
 def _rows(x: Tensor, maps: bool) -> Tensor:
@@ -95,7 +91,6 @@ class LoraLinear(Linear):  # type: ignore[misc]
     `kept` is the frozen map in fewer bits, by type and device: autocast alone would round it anew in every step.
     """
 
-    product = staticmethod(functional.linear)
     kept: dict[tuple[torch.dtype, torch.device], tuple[Tensor, Tensor | None]]
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -104,12 +99,12 @@ class LoraLinear(Linear):  # type: ignore[misc]
             return out
         (name,) = self.active_adapters
         base, down, up = self.base_layer, self.lora_A[name].weight, self.lora_B[name].weight
-        weight, bias, product = base.weight, base.bias, self.product
+        weight, bias = base.weight, base.bias
         if torch.is_autocast_enabled(x.device.type):
             kind = torch.get_autocast_dtype(x.device.type)
             x, down, up = x.to(kind), down.to(kind), up.to(kind)
-            (weight, bias), product = self.rounded(kind), functional.linear
-        made: Tensor = _Adapted.apply(x, weight, bias, down, up, self.scaling[name], False, product)
+            weight, bias = self.rounded(kind)
+        made: Tensor = _Adapted.apply(x, weight, bias, down, up, self.scaling[name], False)
         return made
 
     def rounded(self, kind: torch.dtype) -> tuple[Tensor, Tensor | None]:
@@ -128,7 +123,6 @@ class LoraPointwise(Conv2d):  # type: ignore[misc]
     `times` [O] is what each channel of what it gives is multiplied by; None leaves it as it is.
     """
 
-    product = staticmethod(functional.linear)
     times: Tensor | None = None
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -138,7 +132,7 @@ class LoraPointwise(Conv2d):  # type: ignore[misc]
         down, up = self.lora_A[name].weight.flatten(1), self.lora_B[name].weight.flatten(1)
         weight, bias = self.frozen()
         up = up if self.times is None else up * self.times[:, None]
-        made: Tensor = _Adapted.apply(x, weight, bias, down, up, self.scaling[name], True, self.product)
+        made: Tensor = _Adapted.apply(x, weight, bias, down, up, self.scaling[name], True)
         return made
 
     def frozen(self) -> tuple[Tensor, Tensor | None]:

@@ -8,7 +8,6 @@ MEANS = (
     "first_token",  # the last block of a BERT-like encoder for the first token alone
     "channels_last",  # pictures in memory with a place's channels side by side
     "lora_linear",  # a linear map, or a convolution of one pixel, with its adapter as one step
-    "onednn",  # on a CPU with AVX-512, linear maps are oneDNN's matrix product
     "folded",  # frozen batch norms are worked into the convolutions before them
     "merged",  # adapters are worked into their layers while many rows are answered
     "few_words",  # of a table of words that trains, a step works on the rows that the training rows use

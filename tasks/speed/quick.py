@@ -8,7 +8,7 @@ from torch import nn
 
 from tasks.backbones import first_token
 from tasks.backbones.network import Network, Rows, logits_of
-from tasks.speed import channels_last, folded, onednn
+from tasks.speed import channels_last, folded
 from tasks.speed.means import wanted
 
 MANY = 256  # rows from which on it pays to make a network quicker before it answers
@@ -49,14 +49,12 @@ TRAINING: Mapping[str, Finder] = {
     "first_token": _alone(first_token.swaps),
     "channels_last": _alone(channels_last.swaps),
     "lora_linear": _alone(_lora_linear),
-    "onednn": _alone(onednn.swaps),
     "folded": folded.swaps,
 }
 ANSWERING: Mapping[str, Finder] = {
     "first_token": _alone(first_token.swaps),
     "channels_last": _alone(channels_last.swaps),
     "merged": _alone(_merged),
-    "onednn": _alone(onednn.swaps),
     "folded": folded.swaps,
 }
 
