@@ -25,7 +25,7 @@ class Bench(Underway[Raw]):
 
     def __init__(self, asked: Asked, csv: Path, folder: Path, gflops: Mapping[str, float]) -> None:
         super().__init__(csv, folder, columns)
-        self.asked, self.bf16 = asked, gflops["bf16"] >= gflops["fp32"]
+        self.asked, self.bf16 = asked, gflops["bf16"] >= gflops["fp32"] and not asked.quick
         self.scores: dict[str, Scores] = {}
         self.best: dict[str, Scores] = {}
         self.tried: list[str] = []

@@ -13,7 +13,7 @@ from rich.table import Table
 from tasks.bench import page, picture
 from tasks.bench.machine import Described
 from tasks.bench.page import Told
-from tasks.bench.table import Scores, line
+from tasks.bench.table import Scores, lines
 from tasks.bench.turns import Raw
 from tasks.bench.works import Asked
 from tasks.files import write_file
@@ -37,15 +37,15 @@ class Measured(Protocol):
 
 def finished(bench: Measured, machine: Described, place: Path, readme: Path | None, as_json: bool) -> int:
     """Table and picture of what was measured, in files and on the terminal; returns the exit code."""
-    peak = machine.gflops["fp32"] * 1e9
     found = [
-        line(work, bench.raws, bench.scores.get(work.name), peak, bench.best.get(work.name))
+        one
         for work in bench.asked.works
+        if work.name not in bench.failed
+        for one in lines(work, bench.raws, machine.gflops, bench.scores.get(work.name), bench.best.get(work.name))
     ]
-    lines = [one for one in found if one and one.work.name not in bench.failed]
-    if lines:
-        picture.draw(lines, place / "bench.png", bench.asked.quick)
-    return leave(page.told_of(bench.asked, lines, bench.failed, bench.tried), machine, place, readme, as_json)
+    if found:
+        picture.draw(found, place / "bench.png", bench.asked.quick)
+    return leave(page.told_of(bench.asked, found, bench.failed, bench.tried), machine, place, readme, as_json)
 
 
 def leave(told: Told, machine: Described, place: Path, readme: Path | None, as_json: bool) -> int:

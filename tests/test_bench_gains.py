@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from made import Graft
 from sides import Stand, failed
 from test_bench_table import taken
 
 from flows.means import IN_TURN
 from tasks.bench import gains, turns
+from tasks.bench.alternate import FEW
 from tasks.bench.gains import TRIED, Tried, asked, cells, settings
 from tasks.bench.orders import Alternated, Lap, Order, Part, Taken
 from tasks.bench.table import Spread
@@ -50,7 +50,7 @@ class Sides(Stand):
         if self.fail == IN_TURN:
             raise failed("graft", "no luck")
         turns = range(1, order.repeats + 1)
-        return tuple(lap for turn in turns for lap in (*laps("none", 4, turn), *laps("onednn", 1, turn))), 5.0
+        return tuple(lap for turn in turns for lap in (*laps("none", 4, turn), *laps("first_token", 1, turn))), 5.0
 
 
 @pytest.fixture
@@ -89,9 +89,9 @@ def laps(means: str, seconds: float, turn: int = 1) -> list[Lap]:
 def test_the_settings_are_none_each_mean_alone_and_all_and_each_mean_is_timed_in_one_of_two_ways() -> None:
     assert settings() == ("none", *MEANS, "all")
     alone = {means for work in TRIED for means in work.alone}
-    assert alone == {"kept_heap", "few_words", "frozen_front"}
-    assert {"none", *alone, *TRAINING, *ANSWERING, "all"} == {*settings()}
-    assert not alone & {*TRAINING, *ANSWERING}
+    assert alone == {"kept_heap", "frozen_front"}
+    assert {"none", *alone, *TRAINING, *ANSWERING, FEW, "all"} == {*settings()}
+    assert not alone & {*TRAINING, *ANSWERING, FEW}
 
 
 @pytest.mark.parametrize("work", TRIED, ids=lambda work: work.name)
@@ -114,7 +114,7 @@ def test_ratios_are_to_none_of_the_same_turn() -> None:
 
 
 def test_laps_give_ratios_of_steps_and_of_answers() -> None:
-    found = [*laps("none", 4), *laps("none", 8, 2), *laps("onednn", 1), *laps("onednn", 4, 2)]
+    found = [*laps("none", 4), *laps("none", 8, 2), *laps("first_token", 1), *laps("first_token", 4, 2)]
     slow = [lap.model_copy(update={"seconds": 8.0}) for lap in found if lap.part == "answers"]
     first, second = gains.gains([ONE], Found(laps={"one": (*(lap for lap in found if lap.part == "steps"), *slow)}))
 
@@ -123,7 +123,7 @@ def test_laps_give_ratios_of_steps_and_of_answers() -> None:
     assert second.answers and second.answers.times == Spread(middle=1, low=1, high=1, turns=2)
     assert second.training is None and second.process is None
     assert cells(second) == {
-        "work": "one", "means": "onednn", "steps": "3.00 (2.00 to 4.00)", "answers": "1.00 (1.00 to 1.00)",
+        "work": "one", "means": "first_token", "steps": "3.00 (2.00 to 4.00)", "answers": "1.00 (1.00 to 1.00)",
         "whole training": "", "peak MB": "", "whole process, s": "", "score": "",
     }  # fmt: skip
     assert cells(first)["steps"] == "1: 0.8 rows/s"
@@ -147,7 +147,7 @@ def test_every_setting_runs_in_turn_and_all_files_are_written(sides: Sides, tmp_
     assert [order.means for order in sides.orders] == [*ONE.processes] * 2
     middles = {one["means"]: [one[part] and one[part]["times"]["middle"] for part in WAYS] for one in answer["means"]}
     assert middles == {
-        "none": [1, 1, 1], "kept_heap": [None, None, 2], "onednn": [4, 4, None], "frozen_front": [None, None, 2],
+        "none": [1, 1, 1], "kept_heap": [None, None, 2], "first_token": [4, 4, None], "frozen_front": [None, None, 2],
         "all": [None, None, 2],
     }  # fmt: skip
     files = {"means.csv", "laps.csv", "means.md", "machine.json"}
@@ -178,7 +178,7 @@ def test_a_mean_that_fails_is_left_out_from_there_on_and_the_others_go_on(
 
     assert told.code == 1
     assert answer["failed"] == {f"one, {MEANS[0]}": "graft ended with exit code 1: no luck"}
-    assert [one["means"] for one in answer["means"]] == ["none", "onednn", "frozen_front", "all"]
+    assert [one["means"] for one in answer["means"]] == ["none", "first_token", "frozen_front", "all"]
     assert [means for _, turn, means in rows(tmp_path / "out") if turn == "2"] == ["none", "frozen_front", "all"]
     assert f"failed: one, {MEANS[0]}: graft ended" in (tmp_path / "out" / "means.md").read_text()
 
@@ -258,8 +258,7 @@ def test_all_settings_run_on_a_few_rows_of_the_real_data(
     answer = json.loads(told.out.splitlines()[-1])
 
     assert told.code == 0
-    wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
-    busy = {*one[0].processes, "first_token", "lora_linear", "merged", *(("onednn",) if wide else ())}
+    busy = {*one[0].processes, "first_token", "lora_linear", "merged"}
     assert [(one["work"], one["means"]) for one in answer["means"]] == [
         (work.name, means) for work in one for means in settings() if means in busy
     ]

@@ -7,7 +7,6 @@ from test_bench_table import TEXT, lined
 
 from tasks.bench.machine import Described, again, described, peak
 from tasks.bench.page import NO_PROOF, check_readme, markdown, markers, told_of, write_readme
-from tasks.bench.table import Fastest
 from tasks.bench.works import Asked
 from tasks.frozen import GraftError
 
@@ -28,18 +27,18 @@ def test_the_page_has_the_table_what_it_means_and_the_machine(machine: Described
     header, rule, row = (line for line in told.splitlines() if line.startswith("|"))
     assert header.count("|") == rule.count("|") == row.count("|")
     assert row.startswith("| text | 20.0 (10.0 to 40.0) | 10.0 (10.0 to 10.0) | 2.00 (1.00 to 4.00) | 1.6 |")
-    assert "faster precision" not in told
     for words in (TEXT.against, "failed: images: no such folder", "tried on 640 rows", "3 turns", machine.cpu, "torch"):
         assert words in told
     assert (NO_PROOF in told) is quick
 
 
-def test_the_sides_in_their_faster_precision_stand_beside_the_table(machine: Described) -> None:
-    best = Fastest(ours="graft-bf16", theirs="trainer", speed=lined().speed, scores=lined().scores)
-    both = lined().model_copy(update={"fastest": best})
-    told = markdown(told_of(Asked(works=(TEXT,), repeats=3, quick=False), [both], {}, []), machine)
+def test_the_sides_in_their_faster_precision_have_a_line_of_their_own(machine: Described) -> None:
+    best = lined().model_copy(update={"sides": ("graft-bf16", "trainer")})
+    told = told_of(Asked(works=(TEXT,), repeats=3, quick=False), [lined(), best], {}, [])
 
-    assert "- text, each side in its faster precision (graft-bf16 beside trainer): 2.00 (1.00 to 4.00) times" in told
+    rows = [line for line in markdown(told, machine).splitlines() if line.startswith("| text")]
+    assert [row.split(" | ")[0] for row in rows] == ["| text", "| text: graft-bf16 beside trainer"]
+    assert rows[0].split(" | ")[1:] == rows[1].split(" | ")[1:]
 
 
 def test_nothing_measured_is_said(machine: Described) -> None:

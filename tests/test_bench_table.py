@@ -20,7 +20,7 @@ from tasks.bench.table import (
     check_same_answers,
     check_same_rows,
     columns,
-    line,
+    lines,
     scored,
 )
 from tasks.bench.turns import Raw
@@ -28,6 +28,7 @@ from tasks.bench.works import WORKS, Work
 from tasks.frozen import GraftError
 
 TEXT, IMAGES = (next(work for work in WORKS if work.name == name) for name in ("text", "images"))
+PEAKS = {"fp32": 1e-7, "bf16": 4e-7}  # 10^9 operations a second
 TRUTH = np.array([0, 1] * 50)
 
 
@@ -62,8 +63,7 @@ def lined(
     theirs: Sequence[float] = (20, 20, 20),
     flops: float | None = None,
 ) -> Line:
-    made = line(work, turns(work, ours, theirs, flops), None, peak=100.0)
-    assert made is not None
+    (made,) = lines(work, turns(work, ours, theirs, flops), PEAKS, None)
     return made
 
 
@@ -98,23 +98,30 @@ def test_the_share_of_the_peak_is_the_counted_work_by_the_time_and_the_peak() ->
 def test_a_turn_that_lacks_a_side_and_a_trial_do_not_count() -> None:
     raws = turns(TEXT, [10, 20], [20, 20])
     trial = [raw.model_copy(update={"turn": 0, "taken": taken(0.1)}) for raw in raws[:2]]
-    made = line(TEXT, [*trial, *raws[:3]], None, 1.0)
+    (made,) = lines(TEXT, [*trial, *raws[:3]], PEAKS, None)
 
-    assert made is not None and made.speed == Spread(middle=2, low=2, high=2, turns=1)
-    assert line(TEXT, raws[:1], None, 1.0) is None
-    assert line(IMAGES, raws, None, 1.0) is None, "they are another work's"
+    assert made.speed == Spread(middle=2, low=2, high=2, turns=1)
+    assert not lines(TEXT, raws[:1], PEAKS, None)
+    assert not lines(IMAGES, raws, PEAKS, None), "they are another work's"
 
 
 def test_beside_fp32_each_side_is_compared_in_the_precision_in_which_it_is_faster() -> None:
-    raws = turns(TEXT, [10], [20])
-    ours, theirs = (raw.model_copy(update={"side": f"{raw.side}-bf16", "taken": taken(4.0)}) for raw in raws)
-    both, mine = line(TEXT, [*raws, ours, theirs], None, 1.0), line(TEXT, [*raws, ours], None, 1.0)
+    raws = turns(TEXT, [10], [20], flops=500.0)
+    ours, theirs = (
+        raw.model_copy(update={"side": f"{raw.side}-bf16", "taken": taken(4.0, 500, flops=500.0)}) for raw in raws
+    )
+    right = scored("accuracy", TRUTH, answers(np.full(100, True)), answers(np.full(100, True)))
+    wrong = scored("accuracy", TRUTH, answers(np.full(100, False)), answers(np.full(100, True)))
+    plain, both = lines(TEXT, [*raws, ours, theirs], PEAKS, right, wrong)
+    mine = lines(TEXT, [*raws, ours], PEAKS, right, wrong)[1]
     slow = ours.model_copy(update={"taken": taken(40.0)})
 
-    assert both and both.fastest and mine and mine.fastest
-    assert (both.speed.middle, both.fastest.speed.middle) == (2, 1)
-    assert (mine.fastest.ours, mine.fastest.theirs, mine.fastest.speed.middle) == ("graft-bf16", "trainer", 5)
-    assert line(TEXT, [*raws, slow], None, 1.0) == line(TEXT, raws, None, 1.0)
+    assert (plain.name, plain.speed.middle, plain.scores) == ("text", 2, right)
+    assert (both.name, both.speed.middle, both.scores) == ("text: graft-bf16 beside trainer-bf16", 1, wrong)
+    assert (mine.name, mine.speed.middle, mine.memory.middle) == ("text: graft-bf16 beside trainer", 5, 500 / 2000)
+    assert plain.share and mine.share and (plain.share.middle, mine.share.middle) == (0.5, 500 / 4 / 400)
+    assert plain.reached and not both.reached and not mine.reached, "two times, once, and five times with a poor score"
+    assert lines(TEXT, [*raws, slow], PEAKS, right) == lines(TEXT, raws, PEAKS, right)
 
 
 @pytest.mark.parametrize(("ours", "theirs", "reached"), [(10, 16, True), (10, 15.9, False)])
@@ -129,6 +136,14 @@ def test_where_the_score_is_judged_it_may_be_a_point_lower_and_no_more(wrong: in
 
     assert made.reached is reached
     assert not lined(IMAGES, [1], [6]).reached, "no score, no proof"
+
+
+@pytest.mark.parametrize(("wrong", "reached"), [(1, True), (30, False)])
+def test_elsewhere_the_score_may_be_as_much_lower_as_its_interval_covers(wrong: int, reached: bool) -> None:
+    scores = scored("accuracy", TRUTH, answers(np.arange(100) >= wrong), answers(np.full(100, True)))
+
+    assert (scores.difference.high >= 0) is reached
+    assert lined(TEXT, [1], [6]).model_copy(update={"scores": scores}).reached is reached
 
 
 def test_scores_are_compared_in_pairs_so_that_shared_errors_do_not_widen_the_interval() -> None:

@@ -57,6 +57,8 @@ def test_each_side_has_the_precision_in_which_it_is_faster(ours: float, theirs: 
 
 def test_without_trials_the_works_own_settings_are_taken() -> None:
     assert chosen({}, PADDED)[1] == ("trainer", PADDED.settings)
+    assert [name for name, _ in chosen({}, PADDED)] == ["graft", "trainer", "graft-bf16"]
+    assert [name for name, _ in chosen({}, PADDED, bf16=False)] == ["graft", "trainer"]
     assert trials(PADDED) == ()
     assert [name for name, _ in trials(TEXT)] == ["trainer", "trainer-dropout", "trainer-bf16"]
     assert [name for name, _ in trials(TEXT, bf16=False)] == ["trainer", "trainer-dropout"]

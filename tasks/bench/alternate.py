@@ -1,4 +1,4 @@
-"""Means that only change layers' classes, batch by batch in turn: `python -m tasks.bench.alternate`, order on stdin.
+"""Means that come and go within a process, batch by batch in turn: `python -m tasks.bench.alternate`, order on stdin.
 
 A machine's speed drifts by more than one of them gains. So every batch is taken with each setting, one right after the
 other and each time in another order, in one process: what drifts slowly meets all of them alike. And the fastest of
@@ -10,22 +10,27 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from tasks import tracking
+from tasks import runtime, tracking
 from tasks.backbones.network import Batch
 from tasks.batches import epoch_batches
 from tasks.bench.orders import ALL, LAPS, PLAIN, Alternated, Lap, Laps, Part
 from tasks.frozen import GraftError
 from tasks.prepare import inputs_of
+from tasks.speed.few_words import FewWords
 from tasks.speed.quick import ANSWERING, TRAINING, Finder, Swaps, change, quicken, slow_down
 from tasks.train import Training
 
 Taking = TypeVar("Taking")
+Way = Callable[[], AbstractContextManager[None]]  # makes a setting hold for a while
+FEW = "few_words"
 
 
 def measure(order: Alternated) -> list[Lap]:
@@ -46,7 +51,13 @@ def measure(order: Alternated) -> list[Lap]:
 def _steps(training: Training, order: Alternated) -> Iterator[Lap]:
     """Laps of the first batches of the first epoch: forward, backward, and the optimizer's step."""
     recipe = training.recipe
-    classes = classes_of(training, TRAINING)
+    ways = {means: partial(_changed, swaps) for means, swaps in classes_of(training, TRAINING).items()}
+    if training.words.table is not None:
+        words = training.words
+        with runtime.setting({"GRAFT_MEANS": PLAIN}):
+            training.words = FewWords(training.network, training.inputs, training.optimizer)
+        for means, way in ((FEW, ways[PLAIN]), (ALL, ways.get(ALL, ways[PLAIN]))):
+            ways[means] = partial(_shortened, training, words, way)
     chosen = epoch_batches(training.lengths, recipe.schedule.batch_size, recipe.seed, 0)[: order.batches]
     batches = list(training.feed.epoch(chosen, recipe.seed, 0, 0))
     recipe.method.train_mode(training.network)
@@ -54,14 +65,31 @@ def _steps(training: Training, order: Alternated) -> Iterator[Lap]:
     def step(batch: tuple[Batch, Tensor]) -> None:
         training.update(*batch, training.rate())
 
-    return laps_of("steps", order, classes, batches, step, sum(map(len, chosen)))
+    return laps_of("steps", order, ways, batches, step, sum(map(len, chosen)))
+
+
+@contextmanager
+def _changed(swaps: Swaps) -> Iterator[None]:
+    plain = change(swaps)
+    yield
+    change(plain)
+
+
+@contextmanager
+def _shortened(training: Training, words: FewWords, way: Way) -> Iterator[None]:
+    """With the words in use alone; before and after, the table is whole."""
+    without, training.words = training.words, words
+    words.shorten()
+    with way():
+        yield
+    words.whole()
+    training.words = without
 
 
 def _answers(training: Training, order: Alternated) -> Iterator[Lap]:
     """Laps of answers to as many batches of validation rows, by the adapters as they are by now."""
     network, scored = training.network, training.scored
-    training.words.whole()
-    classes = classes_of(training, ANSWERING)
+    ways = {means: partial(_changed, swaps) for means, swaps in classes_of(training, ANSWERING).items()}
     chosen = epoch_batches(network.lengths(scored), network.at_once, training.recipe.seed, 0)[: order.batches]
     batches = [network.encode({name: [told[row] for row in rows] for name, told in scored.items()}) for rows in chosen]
     device = training.accelerator.device
@@ -71,7 +99,7 @@ def _answers(training: Training, order: Alternated) -> Iterator[Lap]:
     def answer(batch: Batch) -> None:
         network.logits({name: tensor.to(device) for name, tensor in batch.items()}).cpu()
 
-    return laps_of("answers", order, classes, batches, answer, sum(map(len, chosen)))
+    return laps_of("answers", order, ways, batches, answer, sum(map(len, chosen)))
 
 
 def classes_of(training: Training, by: Mapping[str, Finder]) -> dict[str, Swaps]:
@@ -88,13 +116,13 @@ def classes_of(training: Training, by: Mapping[str, Finder]) -> dict[str, Swaps]
 def laps_of(
     part: Part,
     order: Alternated,
-    classes: Mapping[str, Swaps],
+    ways: Mapping[str, Way],
     batches: Sequence[Taking],
     take: Callable[[Taking], None],
     rows: int,
 ) -> Iterator[Lap]:
     """All batches, each with every setting, in every turn; once before, which nobody counts."""
-    settings = list(classes)
+    settings = list(ways)
     for turn in range(order.repeats + 1):
         seconds = dict.fromkeys(settings, 0.0)
         for place, batch in enumerate(batches):
@@ -102,11 +130,10 @@ def laps_of(
             for number in range(order.takes if turn else 1):
                 first = (place + number) % len(settings)
                 for means in settings[first:] + settings[:first]:
-                    plain = change(classes[means])
-                    began = time.perf_counter()
-                    take(batch)
-                    fastest[means] = min(fastest[means], time.perf_counter() - began)
-                    change(plain)
+                    with ways[means]():
+                        began = time.perf_counter()
+                        take(batch)
+                        fastest[means] = min(fastest[means], time.perf_counter() - began)
             seconds = {means: told + fastest[means] for means, told in seconds.items()}
         if turn:
             yield from (Lap(part=part, means=means, turn=turn, rows=rows, seconds=seconds[means]) for means in settings)

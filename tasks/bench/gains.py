@@ -14,10 +14,10 @@ from tasks.recipe import Recipe
 from tasks.speed.means import MEANS
 
 HOW = (
-    "How many times as fast as with none of the means; medians, with the lowest and highest turn. Means that give "
-    "layers other classes are timed in one process for each training: every batch is taken with each of them, one "
+    "How many times as fast as with none of the means; medians, with the lowest and highest turn. Means that come "
+    "and go are timed in one process for each training: every batch is taken with each of them, one "
     f"right after the other and the fastest of {TAKES} takes counts, in steps of training and in answers to validation "
-    "rows, all of them with the heap kept and few words; `all` there is all that such a process can change. "
+    "rows, all of them with the heap kept; `all` there is all that such a process can change. "
     "`whole training` is by fresh processes with GRAFT_MEANS set, one after another, and by their seconds of training "
     "alone. A cell is empty, or a line missing, where a mean has nothing to do or is not timed so. Memory is the "
     "process's highest until the end of training, the score that of the first turn."
@@ -30,7 +30,7 @@ class Tried(Frozen):
     Attributes:
         changes: to the experiment's recipe.
         quick: more of them with --quick.
-        alone: means that have something to do here and, being no classes of layers, need processes of their own.
+        alone: means that have something to do here and need processes of their own.
     """
 
     name: str
@@ -66,7 +66,7 @@ TRIED: tuple[Tried, ...] = (
     ),
     Tried(
         name="text-full", about="the same, all weights", experiment="sst2_lora", changes=(*TEXT, "method=full"),
-        quick=FEW, alone=("few_words",),
+        quick=FEW,
     ),
     Tried(
         name="images", about="LoRA on 400 pictures of ten ImageNet classes, 3 epochs, each picture drawn once",

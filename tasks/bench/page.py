@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tasks.bench.machine import Described
-from tasks.bench.table import Line, Scores, as_objects, cells, difference
+from tasks.bench.table import Line, as_objects, cells
 from tasks.bench.works import Asked
 from tasks.files import write_file
 from tasks.frozen import GraftError
@@ -46,7 +46,7 @@ def told_of(asked: Asked, lines: Sequence[Line], failed: Mapping[str, str], trie
         rows=[cells(one, asked.quick) for one in lines],
         good=[one.reached for one in lines],
         about=[f"`{work.name}`: {work.about}. Beside it: {work.against}." for work in asked.works],
-        notes=[*tried, *in_faster_precision(lines)],
+        notes=tried,
         how=how(asked),
         objects=as_objects(lines, failed) | {"quick": asked.quick, "repeats": asked.repeats},
         failed=failed,
@@ -69,27 +69,15 @@ def tabled(rows: Sequence[Mapping[str, str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def in_faster_precision(lines: Sequence[Line]) -> list[str]:
-    """What each side gave in the precision in which it is faster, where that is not fp32 for both."""
-    return [
-        f"{one.work.name}, each side in its faster precision ({best.ours} beside {best.theirs}): "
-        f"{best.speed.told('.2f')} times as fast" + (f"; {_scored(best.scores)}" if best.scores else "")
-        for one in lines
-        if (best := one.fastest)
-    ]
-
-
-def _scored(scores: Scores) -> str:
-    return f"{scores.told}, difference (95 %) {difference(scores.difference)}"
-
-
 def how(asked: Asked) -> str:
     """How the figures came about."""
     turns = f"{asked.repeats} turns, Graft first" if asked.repeats > 1 else "One turn"
     return (
         f"{turns}; in each, both sides one after the other, each in a fresh process, on the same rows. Rows a second "
         "of training alone; medians, with the lowest and highest turn; ratios are of one turn. Scores are on the same "
-        "test rows, after the first turn, ours first; so is memory, the process's highest until the end of training."
+        "test rows, after the first turn, ours first; so is memory, the process's highest until the end of training. A "
+        "line that names its sides has each in the precision in which it was faster, fp32 or bf16, in the first turn; "
+        "the share of the peak is of that precision's."
     )
 
 

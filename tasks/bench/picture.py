@@ -22,7 +22,7 @@ def draw(lines: Sequence[Line], file: Path, quick: bool) -> None:
     axes.axvline(1, color="grey", linewidth=1, linestyle="--")
     for place, own in enumerate(speeds):
         axes.text(max(own.high, 1) * 1.04, place, f"{own.middle:.2f}", va="center", fontsize=8)
-    axes.set_yticks(places, [one.work.name for one in lines])
+    axes.set_yticks(places, [one.name for one in lines])
     axes.invert_yaxis()
     axes.set_xscale("log")
     ticks = [tick for tick in (0.25, 0.5, 1, 2, 5, 10, 20, 50) if tick <= 1.3 * max(*middles, *goals)]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.bench.orders import Taken
-from tasks.bench.turns import OURS, Raw, fastest
+from tasks.bench.turns import BF16, OURS, Raw, fastest
 from tasks.bench.works import Work
 from tasks.files import disk_error
 from tasks.frozen import Frozen, GraftError
@@ -56,22 +56,17 @@ class Scores(Frozen):
         return f"{self.metric} {self.ours:.3f}, {self.theirs:.3f}"
 
 
-class Fastest(Frozen):
-    """The sides in the precision in which each was faster in the first turn, where that is bf16 for one of them."""
-
-    ours: str
-    theirs: str
-    speed: Spread
-    scores: Scores | None
-
-
 class Line(Frozen):
     """A work's results. Speeds are rows a second, memory is in bytes; ratios are ours by theirs, turn by turn.
 
-    `share`: of the machine's highest rate of a matrix product in fp32, by our side; None where nobody counted.
+    Attributes:
+        sides: ours and theirs, by name.
+        share: of the machine's highest rate of a matrix product, in our side's precision, by our side; None where
+            nobody counted.
     """
 
     work: Work
+    sides: tuple[str, str]
     ours: Spread
     theirs: Spread
     speed: Spread
@@ -80,35 +75,61 @@ class Line(Frozen):
     memory: Spread
     scores: Scores | None = None
     share: Spread | None = None
-    fastest: Fastest | None = None
+
+    @property
+    def name(self) -> str:
+        """The work's, and the sides' where one of them is not in fp32."""
+        plain = self.sides == (OURS, self.work.peer)
+        return self.work.name if plain else f"{self.work.name}: {self.sides[0]} beside {self.sides[1]}"
 
     @property
     def reached(self) -> bool:
-        """Whether the median ratio is the goal's at least and the score, where it is judged, not too low."""
-        close = self.work.within is None or (
-            self.scores is not None and self.scores.ours >= self.scores.theirs - self.work.within
-        )
-        return self.speed.middle >= self.work.goal and close
+        """Whether the median ratio is the goal's at least and the score is not too low.
+
+        It may be lower by what the work allows, or, where that is nothing of its own, by what its interval covers.
+        """
+        return self.speed.middle >= self.work.goal and self._close()
+
+    def _close(self) -> bool:
+        if self.work.within is not None:
+            return self.scores is not None and self.scores.ours >= self.scores.theirs - self.work.within
+        return self.scores is None or self.scores.difference.high >= 0
 
 
-def line(
-    work: Work, raws: Sequence[Raw], scores: Scores | None, peak: float, best: Scores | None = None
-) -> Line | None:
-    """The line of a work from its raw ones; None where no turn has both sides.
+def lines(
+    work: Work, raws: Sequence[Raw], gflops: Mapping[str, float], scores: Scores | None, best: Scores | None = None
+) -> list[Line]:
+    """A work's line of both sides in fp32, and a second one of each in its faster precision where that is another.
 
     Args:
         work: the work.
-        raws: of all works.
+        raws: of all works; without a turn that has both sides there is no line.
+        gflops: the machine's highest rate of a matrix product, by precision.
         scores: of both sides in fp32.
-        peak: FLOP/s of the machine in fp32.
-        best: scores of the sides in the precision in which each is faster.
+        best: of the sides in their faster precision.
     """
-    turns = _pairs(work, raws, OURS, work.peer)
+    plain = (OURS, work.peer)
+    first = {raw.side: raw.taken.rate for raw in raws if raw.work == work.name and raw.turn == 1 and raw.taken}
+    quick = fastest(work, first) if {*plain} <= {*first} else plain
+    told = {plain: scores} | ({} if quick == plain else {quick: best})
+    found = [_line(work, sides, _pairs(work, raws, *sides), gflops, own) for sides, own in told.items()]
+    return [one for one in found if one]
+
+
+def _line(
+    work: Work,
+    sides: tuple[str, str],
+    turns: Sequence[tuple[Taken, Taken]],
+    gflops: Mapping[str, float],
+    scores: Scores | None,
+) -> Line | None:
     if not turns:
         return None
     ours, theirs = [one for one, _ in turns], [other for _, other in turns]
+    peak = 1e9 * gflops["bf16" if sides[0].endswith(BF16) else "fp32"]
     return Line(
         work=work,
+        sides=sides,
         ours=Spread.of([one.rate for one in ours]),
         theirs=Spread.of([other.rate for other in theirs]),
         speed=Spread.of([one.rate / other.rate for one, other in turns]),
@@ -117,18 +138,7 @@ def line(
         memory=Spread.of([one.peak / other.peak for one, other in turns]),
         scores=scores,
         share=Spread.of([one.flops / one.seconds / peak for one in ours if one.flops]) if ours[0].flops else None,
-        fastest=_fastest(work, raws, best),
     )
-
-
-def _fastest(work: Work, raws: Sequence[Raw], scores: Scores | None) -> Fastest | None:
-    first = {raw.side: raw.taken.rate for raw in raws if raw.work == work.name and raw.turn == 1 and raw.taken}
-    names = fastest(work, first) if {OURS, work.peer} <= {*first} else (OURS, work.peer)
-    if names == (OURS, work.peer):
-        return None
-    turns = _pairs(work, raws, *names)
-    speed = Spread.of([one.rate / other.rate for one, other in turns])
-    return Fastest(ours=names[0], theirs=names[1], speed=speed, scores=scores)
 
 
 def _pairs(work: Work, raws: Sequence[Raw], ours: str, theirs: str) -> list[tuple[Taken, Taken]]:
@@ -206,7 +216,7 @@ def cells(one: Line, quick: bool) -> dict[str, str]:
     """A line as the cells of the table; nothing is judged with `quick`."""
     scores = one.scores
     return {
-        "work": one.work.name,
+        "work": one.name,
         "Graft, rows/s": one.ours.told(",.1f"),
         "beside it, rows/s": one.theirs.told(",.1f"),
         "times as fast": one.speed.told(".2f"),
@@ -227,5 +237,5 @@ def difference(found: Estimate) -> str:
 
 def as_objects(lines: Sequence[Line], failed: Mapping[str, str]) -> dict[str, object]:
     """All of it for a program; what failed has its reason."""
-    found = [one.model_dump(mode="json") | {"reached": one.reached} for one in lines]
+    found = [one.model_dump(mode="json") | {"name": one.name, "reached": one.reached} for one in lines]
     return {"works": found, "failed": dict(failed)}

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 TAIL = 4  # lines of a failed side's stderr that are shown
 STDOUT = "stdout.txt"
 OURS = "graft"
+BF16 = "-bf16"  # behind the name of a side that runs in it
 TRIED = 20  # steps of a trial
 QUICK_ROWS = 64  # of a side that takes so few that a row costs the same in any, with --quick
 NEAR = 0.9  # of its rate in fp32, from which on the other side runs in bf16 too: a few rows tell no better
@@ -127,14 +128,15 @@ def trials(work: Work, bf16: bool = True) -> tuple[Side, ...]:
     if not work.tries:
         return ()
     plain = ((work.peer, Settings()), (f"{work.peer}-dropout", Settings(dropout=True)))
-    return (*plain, (f"{work.peer}-bf16", Settings(bf16=True))) if bf16 else plain
+    return (*plain, (f"{work.peer}{BF16}", Settings(bf16=True))) if bf16 else plain
 
 
 def chosen(tried: Mapping[str, float], work: Work, bf16: bool = True) -> tuple[Side, ...]:
     """The sides of every turn, ours first, by the rows a second of the trials.
 
     In fp32 the other side runs in the faster of its settings. Beside that comparison, as sides of their own, it runs in
-    bf16 where the trial does not say that it is clearly slower, and ours wherever the other side's was tried.
+    bf16 where the trial does not say that it is clearly slower, and ours where the other side has trials or the work
+    says so.
 
     Args:
         tried: what each of `trials` gave, but for those that failed.
@@ -145,17 +147,17 @@ def chosen(tried: Mapping[str, float], work: Work, bf16: bool = True) -> tuple[S
     plain = {name: rate for name, rate in tried.items() if not named[name].bf16}
     best = max(plain, key=lambda name: plain[name]) if plain else work.peer
     sides = [(OURS, Settings()), (work.peer, named.get(best, work.settings))]
-    if bf16 and tried:
-        sides.append((f"{OURS}-bf16", Settings(bf16=True)))
-    if tried.get(f"{work.peer}-bf16", 0.0) >= NEAR * max(plain.values(), default=np.inf):
-        sides.append((f"{work.peer}-bf16", Settings(bf16=True)))
+    if bf16 and (tried or work.bf16):
+        sides.append((f"{OURS}{BF16}", Settings(bf16=True)))
+    if tried.get(f"{work.peer}{BF16}", 0.0) >= NEAR * max(plain.values(), default=np.inf):
+        sides.append((f"{work.peer}{BF16}", Settings(bf16=True)))
     return tuple(sides)
 
 
 def fastest(work: Work, rates: Mapping[str, float]) -> tuple[str, str]:
     """Of the sides of a turn, by rows a second: ours and theirs in the precision in which each is faster."""
     ours, theirs = (
-        max((name for name in (side, f"{side}-bf16") if name in rates), key=lambda name: rates[name])
+        max((name for name in (side, f"{side}{BF16}") if name in rates), key=lambda name: rates[name])
         for side in (OURS, work.peer)
     )
     return ours, theirs

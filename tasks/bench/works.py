@@ -38,9 +38,10 @@ class Work(Frozen):
         ours: changes to the experiment's recipe.
         theirs: changes for the other side's rate and schedule; `ours` if not given. The rows are always the same.
         goal: how many times as many rows a second.
-        within: by how much the score may be lower, from 0 to 1; None where it is shown but not judged.
+        within: by how much the score may be lower, from 0 to 1; None: as far as its paired interval reaches.
         settings: of the other side.
         tries: whether the other side's settings are tried on a few rows first, and the fastest in fp32 taken.
+        bf16: whether ours runs in bf16 too, where the other side does not try it.
         peer_rows: rows in the other side's one epoch, where a row costs the same in any of them; then it has no score.
         quick: changes to both recipes with --quick.
     """
@@ -57,6 +58,7 @@ class Work(Frozen):
     within: float | None = None
     settings: Settings = Settings()
     tries: bool = False
+    bf16: bool = False
     peer_rows: int | None = None
     quick: tuple[str, ...]
 
@@ -80,7 +82,8 @@ WORKS: tuple[Work, ...] = (
         name="text-padded", about="LoRA on 4,000 sentences of SST-2, 2 epochs", peer="trainer", goal=15.0,
         against="HF Trainer + peft as run_glue.py ships: each row padded to 128, in random order, with dropout; "
         "timed on 512 rows in one epoch, for a padded row costs the same in any",
-        experiment="sst2_lora", ours=TEXT, settings=Settings(padded=True, dropout=True), peer_rows=512, quick=FEW,
+        experiment="sst2_lora", ours=TEXT, settings=Settings(padded=True, dropout=True), bf16=True, peer_rows=512,
+        quick=FEW,
     ),
     Work(
         name="text", about="LoRA on 4,000 sentences of SST-2, 2 epochs", peer="trainer", goal=1.6, against=BEST,
