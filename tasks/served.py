@@ -9,12 +9,12 @@ import pandas as pd
 from mlflow.pyfunc import PythonModel
 
 from tasks import saved
-from tasks.backbones.network import logits_of
+from tasks.backbones.network import Rows, logits_of
 from tasks.frozen import GraftError
 from tasks.objective import confidence, probabilities, said
 from tasks.pictures import picture_of
 from tasks.rows import inputs_of
-from tasks.speed.quick import answering
+from tasks.speed.quick import ANSWERING, MANY, quicken
 
 
 class Served(PythonModel):  # type: ignore[misc]
@@ -27,6 +27,7 @@ class Served(PythonModel):  # type: ignore[misc]
         """Load the weights once."""
         self.model = saved.load(Path(context.artifacts["model"]))
         self.lock = Lock()  # a server's threads ask the same network
+        self.quick = False
 
     def logits(self, table: pd.DataFrame) -> Any:
         """[N, K] logits of a table's rows.
@@ -42,8 +43,16 @@ class Served(PythonModel):  # type: ignore[misc]
         if "image" in self.model.recipe.dataset.inputs:
             table = table.assign(image=[picture_of(cell) for cell in table["image"]])
         rows = inputs_of(table)
-        with self.lock, answering(self.model.network, rows):
+        with self.lock:
+            self._quicken(rows)
             return logits_of(self.model.network, rows)
+
+    def _quicken(self, rows: Rows) -> None:
+        """From the first call with many rows on the network answers by the means of speed: they cost once."""
+        if not self.quick and len(next(iter(rows.values()))) >= MANY:
+            self.model.network.module.eval()
+            quicken(self.model.network, rows, ANSWERING)
+            self.quick = True
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
         """`label`, `confidence` and `probabilities` (in the labels' order) of every row; `score` for a number.

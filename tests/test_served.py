@@ -86,6 +86,21 @@ def test_one_row_64_and_so_many_that_the_network_is_made_quicker_are_answered_as
     check(made, _model(made).predict(rows(made, count)), count)
 
 
+def test_the_first_call_with_many_rows_makes_the_network_quicker_for_good(tickets: Made, at_home: Path) -> None:
+    model = _model(tickets)
+    layers = [*model.unwrap_python_model().model.network.module.modules()]
+
+    def kinds(count: int) -> list[type]:
+        check(tickets, model.predict(rows(tickets, count)), count)
+        return [type(layer) for layer in layers]
+
+    plain = kinds(MANY - 1)
+    quick = kinds(MANY)
+    assert quick != plain
+    assert kinds(MANY) == quick, "not made anew, which takes time"
+    assert kinds(1) == quick
+
+
 def test_threads_that_ask_for_few_and_many_rows_at_once_are_answered_as_recorded(tickets: Made, at_home: Path) -> None:
     model = _model(tickets)
     counts = [1, MANY, 8, MANY, 2, MANY, 1, 3]

@@ -25,7 +25,7 @@ from tasks.results import Checkpoint
 from tasks.screen import Bar
 from tasks.train import Training
 
-WARM = 64  # rows that are answered before the clock runs
+WARM = 256  # rows that are answered before the clock runs
 
 
 class Timed(Training):

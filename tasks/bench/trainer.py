@@ -30,7 +30,7 @@ from tasks.rows import Rows
 
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 ANSWERED = 64  # rows in a batch that is only answered
-WARM = 64  # rows that are answered before the clock runs
+WARM = 256  # rows that are answered before the clock runs
 
 
 def train(order: Order) -> tuple[Taken, NDArray[np.float32] | None]:

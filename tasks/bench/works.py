@@ -114,7 +114,8 @@ WORKS: tuple[Work, ...] = (
         theirs=("method=linear_probe", "schedule.epochs=5"), quick=FEW_PICTURES,
     ),
     Work(
-        name="predict", about="answers of the model of `text` to all of SST-2's dev rows", peer="trainer", goal=3.0,
+        name="predict", goal=3.0, peer="trainer",
+        about="answers of the model of `text` to all of SST-2's dev rows, once both have answered 256 of them",
         against="transformers.pipeline, batch_size=64, on the same model exported; the same answers",
         experiment="sst2_lora", kind="predict", ours=TEXT, quick=FEW,
     ),
