@@ -86,12 +86,12 @@ def test_one_row_64_and_so_many_that_the_network_is_made_quicker_are_answered_as
     check(made, _model(made).predict(rows(made, count)), count)
 
 
-def test_the_first_call_with_many_rows_makes_the_network_quicker_for_good(tickets: Made, at_home: Path) -> None:
-    model = _model(tickets)
+def test_the_first_call_with_many_rows_makes_the_network_quicker_for_good(adapted: Made, at_home: Path) -> None:
+    model = _model(adapted)
     layers = [*model.unwrap_python_model().model.network.module.modules()]
 
     def kinds(count: int) -> list[type]:
-        check(tickets, model.predict(rows(tickets, count)), count)
+        check(adapted, model.predict(rows(adapted, count)), count)
         return [type(layer) for layer in layers]
 
     plain = kinds(MANY - 1)
