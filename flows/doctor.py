@@ -111,7 +111,11 @@ def _precision() -> Iterator[Finding]:
     told = ", ".join(f"{name} {speed:,.0f}" for name, speed in speeds.items())
     now = runtime.precision()
     gain = speeds[best] / speeds[now]
-    step = f"GRAFT_PRECISION={best} may train faster ({gain:.1f} times in this product)" if gain > 1.3 else ""
+    step = (
+        f"GRAFT_PRECISION={best} may train faster ({gain:.1f} times in this product); graft plan tries a recipe's steps"
+        if gain > 1.3
+        else ""
+    )
     yield Finding("precision", "note" if step else "ok", f"GFLOP/s of a matrix product: {told}; in use: {now}", step)
 
 

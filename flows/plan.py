@@ -25,6 +25,7 @@ from tasks.prepare import prepare
 from tasks.recipe import Recipe
 from tasks.registry import champion
 
+PAYS = 1.1  # times as fast: less is lost in a machine's own drift
 CACHES = ("prepared", "tokens", "checks", "weights")  # of the real home: what is made in them stays
 
 
@@ -160,6 +161,7 @@ def _facts(found: Plan) -> Table:
     shown.add_row("rows", f"{rows}; {found.truncated:,} cut at the longest input")
     shown.add_row("checks", f"passed in {found.checked:.1f} s, just now; kept, so that the run does not do them again")
     shown.add_row("timed", f"{tried.step.timed} steps, {tried.forward.timed} evaluation batches")
+    shown.add_row("precision", _precisions(found))
     shown.add_row("memory", f"{size(found.peak)} at most{device}")
     shown.add_row(
         "batch size",
@@ -180,6 +182,16 @@ def _facts(found: Plan) -> Table:
         f"{still.dropouts[0]} of {still.dropouts[1]} dropouts are off",
     )
     return shown
+
+
+def _precisions(found: Plan) -> str:
+    """How a step goes in the others, and what to do if one is faster."""
+    now = found.precisions.get(found.precision, 1.0)
+    others = {kind: speed / now for kind, speed in found.precisions.items() if kind != found.precision}
+    told = ", ".join(f"in {kind} a step goes {speed:.2f} times as fast" for kind, speed in others.items())
+    best = max(others, key=lambda kind: others[kind])
+    step = f". GRAFT_PRECISION={best} would pay; it changes more than rounding" if others[best] > PAYS else ""
+    return f"{found.precision} now; {told}{step}"
 
 
 def _blocks(found: Plan) -> Table:

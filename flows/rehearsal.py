@@ -58,6 +58,7 @@ def main(order: Order) -> "Tried":
     from tasks.evaluate import evaluate
     from tasks.judge import evidence
     from tasks.planning import forecast
+    from tasks.planning.precisions import speeds
     from tasks.prepare import prepare
     from tasks.recipe import Recipe
     from tasks.register import register
@@ -86,14 +87,17 @@ def main(order: Order) -> "Tried":
     clock.note("registration")
     peak = memory.peak()
     clock.seconds["scoring"] += forecast.rest_of_scoring(recipe, data, few, trained.folder, found.forward)
+    device_peak = memory.device_peak()
+    precisions = speeds(recipe, data, work / "precisions", run_id, order.saved)  # last: what it takes is no run's
     stages = ("start", "prepare", "begin", "training", "checkpoints", "scoring", "registration")
     return forecast.Tried(
         seconds={stage: clock.seconds[stage] for stage in stages},
         ended=time.time(),
         peak=peak,
-        device_peak=memory.device_peak(),
+        device_peak=device_peak,
         disk=forecast.disk(data, work, runtime.home() / "artifacts", found.features),
         rehearsed=found,
+        precisions=precisions,
     )
 
 

@@ -149,7 +149,7 @@ def device() -> str:
 
 
 def precision() -> Precision:
-    """`GRAFT_PRECISION` (fp32, bf16, fp16); fp32 unless asked: `graft doctor` times what this machine gains."""
+    """`GRAFT_PRECISION` (fp32, bf16, fp16); fp32 unless asked: `graft plan` times a recipe's steps in each."""
     wanted = os.environ.get("GRAFT_PRECISION", "fp32")
     if wanted not in get_args(Precision):
         raise GraftError(f"GRAFT_PRECISION={wanted!r} is unknown. Valid: {', '.join(get_args(Precision))}.")

@@ -111,10 +111,10 @@ class Training:
 
     def _place(self) -> None:
         """Put the module on the device, with its optimizer."""
-        precision = runtime.precision()
+        self.precision = runtime.precision()
         AcceleratorState._reset_state(reset_partial_state=True)  # a run before this one may have had another device
         self.accelerator = Accelerator(
-            mixed_precision="no" if precision == "fp32" else precision, cpu=runtime.device() == "cpu"
+            mixed_precision="no" if self.precision == "fp32" else self.precision, cpu=runtime.device() == "cpu"
         )
         method, schedule = self.recipe.method, self.recipe.schedule
         optimizer = adamw(self.network.module, method.learning_rate, schedule.weight_decay)
@@ -191,7 +191,7 @@ class Training:
         device, module = self.accelerator.device, self.network.module
         if self.progress.step:  # the first step is watched on the table itself
             self.words.shorten()
-        with mixed.precision(self.accelerator):
+        with mixed.precision(self.precision, device):
             logits = self.run_on.logits({name: t.to(device, non_blocking=True) for name, t in inputs.items()})
         loss = self.objective(logits, labels.to(device, non_blocking=True))
         value = float(loss.item())

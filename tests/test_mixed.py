@@ -5,30 +5,27 @@ from typing import Any
 
 import pytest
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from small import Bench, differing
 from torch import Tensor
 from torch.nn import functional
 
+from tasks.runtime import Precision
 from tasks.saved import trained_state
 from tasks.speed import mixed
 
 pytest_plugins = ["small"]
 
 
-def accelerator(precision: str) -> Accelerator:
-    AcceleratorState._reset_state(reset_partial_state=True)
-    return Accelerator(mixed_precision=precision, cpu=True)
+CPU = torch.device("cpu")
 
 
-def attended(precision: str, masked: bool = False) -> tuple[Tensor, tuple[Tensor, ...]]:
+def attended(precision: Precision, masked: bool = False) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Attention of numbers that came from products, and its gradients."""
     given = [torch.randn(2, 3, 5, 4, generator=torch.Generator().manual_seed(place)) for place in range(3)]
     rows: list[Any] = [(one.bfloat16() if precision == "bf16" else one).requires_grad_() for one in given]
     query, key, value = rows
     mask = torch.zeros(2, 1, 5, 5, dtype=rows[0].dtype) if masked else None
-    with mixed.precision(accelerator(precision)):
+    with mixed.precision(precision, CPU):
         out = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         seen = torch.mm(torch.ones(2, 2), torch.ones(2, 2)).dtype
     assert seen == (torch.bfloat16 if precision == "bf16" else torch.float32)
@@ -48,10 +45,10 @@ def test_attention_is_worked_out_in_32_bits_and_its_gradients_come_back_in_16(ma
 
 
 def test_in_fp32_and_outside_nothing_is_changed() -> None:
-    out, _ = attended("no")
+    out, _ = attended("fp32")
     assert out.dtype == torch.float32
     rows: list[Any] = [torch.ones(1, 1, 2, 4, dtype=torch.bfloat16)] * 3
-    with mixed.precision(accelerator("bf16")):
+    with mixed.precision("bf16", CPU):
         pass
     with torch.autocast("cpu", torch.bfloat16):
         assert functional.scaled_dot_product_attention(*rows).dtype == torch.bfloat16

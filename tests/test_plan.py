@@ -2,14 +2,17 @@
 
 import json
 import mmap
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from made import Graft, number_table
-from small import Bench
+from small import Bench, differing
 from test_adapt import VALID, network
+from torch import Tensor
 
 from flows.plan import planned
 from tasks import memory, tracking
@@ -17,7 +20,7 @@ from tasks.batches import epoch_batches
 from tasks.evaluate import evaluate
 from tasks.frozen import GraftError
 from tasks.methods import Full, Lora, count_trained
-from tasks.planning import forecast
+from tasks.planning import forecast, precisions
 from tasks.planning.blocks import HEAD, Block, blocks, still
 from tasks.planning.forecast import Plan, bytes_in, disk, few, rest_of_scoring
 from tasks.planning.front import Front
@@ -25,6 +28,7 @@ from tasks.planning.pace import Pace, fit, in_order, sizes_of, telling
 from tasks.planning.rehearsal import Rehearsed, rehearse
 from tasks.prepare import rows_of
 from tasks.recipe import Recipe
+from tasks.saved import trained_state
 from tasks.speed.behind import spared
 from tasks.train import Training
 
@@ -322,5 +326,57 @@ def test_a_plan_of_pairs_is_one_json_object_whose_seconds_add_up(
     lies = found.disk
     assert lies.needed == lies.features + lies.checkpoints + lies.model + lies.registered > 0
     assert found.peak > 100_000_000
+    assert found.precision == "fp32"
+    assert found.precisions["fp32"] == 1 and found.precisions["bf16"] > 0
+    assert "fp32 now; in bf16 a step goes" in " ".join(told.err.split())
     assert files(home) == {"own", "prepared", "tokens", "checks"}
     assert "What trains" in told.err
+
+
+@pytest.mark.parametrize(
+    ("name", "method"), [("encoder", LORA | {"layers": 1}), ("wordy encoder", {"kind": "full"}), ("cnn", LORA)]
+)
+def test_steps_are_tried_in_each_precision_and_leave_the_weights_alone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str, method: dict[str, Any]
+) -> None:
+    seen: list[torch.dtype | None] = []
+    made: list[tuple[Training, dict[str, Tensor]]] = []
+    tried_steps = precisions._steps
+
+    def bits() -> torch.dtype | None:
+        return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
+
+    def note(training: Training, inputs: Any, labels: Tensor, kinds: list[Any]) -> Any:
+        made.append((training, {n: w.clone() for n, w in trained_state(training.network).items()}))
+        training.run_on.module.register_forward_pre_hook(lambda *_: seen.append(bits()))
+        return tried_steps(training, inputs, labels, kinds)
+
+    monkeypatch.setattr(precisions, "_steps", note)
+    monkeypatch.setenv("GRAFT_PRECISION", "bf16")
+    recipe = bench.recipe(name, method, epochs=2)
+    data, work, run_id = bench.start(recipe)
+    found = precisions.speeds(recipe, data, work / "precisions", run_id)
+    training, before = made[0]
+
+    assert {*seen} == {None, torch.bfloat16}
+    assert found["fp32"] == 1
+    assert found["bf16"] > 0
+    assert training.precision == "fp32" and os.environ["GRAFT_PRECISION"] == "bf16"
+    training.words.whole()
+    assert not differing(before, trained_state(training.network), before)
+    assert work.exists() and not (work / "model").exists(), "in a folder of its own"
+
+
+def test_what_is_far_slower_is_tried_on_one_batch_alone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    def steps(training: Training, inputs: Any, labels: Tensor, kinds: list[Any]) -> dict[str, float]:
+        asked.append([*kinds])
+        return {kind: 5.0 if kind == "bf16" else 1.0 for kind in kinds}
+
+    monkeypatch.setattr(precisions, "_steps", steps)
+    recipe = bench.recipe("encoder", LORA)
+    data, work, run_id = bench.start(recipe)
+
+    assert precisions.speeds(recipe, data, work / "precisions", run_id) == {"fp32": 1.0, "bf16": 0.2}
+    assert asked == [["fp32", "bf16"], ["fp32"], ["fp32"]]

@@ -18,6 +18,7 @@ from tasks.planning.rehearsal import Rehearsed, batches_of
 from tasks.prepare import inputs_of, rows_of
 from tasks.recipe import Recipe
 from tasks.results import Prepared
+from tasks.runtime import Precision
 
 FEW = 256  # rows of a split that are really scored
 
@@ -57,6 +58,8 @@ class Plan(Frozen):
         device_peak: bytes on the accelerator at most; None on CPU.
         largest_batch: rows of the longest kind that fit in what is free; the training rows are the most it says.
         truncated: training rows cut at the network's longest input.
+        precision: in which the run would train.
+        precisions: how many times as fast as in fp32 a step goes in each that the device computes in.
     """
 
     experiment: str
@@ -72,12 +75,14 @@ class Plan(Frozen):
     truncated: int
     disk: Disk
     rehearsed: Rehearsed
+    precision: Precision
+    precisions: dict[Precision, float]
 
 
 class Tried(Frozen):
     """A run walked through to its end on a few steps and rows: seconds by stage, and the rehearsal of its training.
 
-    `ended` is the moment of it, in seconds since 1970.
+    `ended` is the moment of it, in seconds since 1970; `precisions` are as in a plan.
     """
 
     seconds: dict[str, float]
@@ -86,6 +91,7 @@ class Tried(Frozen):
     device_peak: int | None
     disk: Disk
     rehearsed: Rehearsed
+    precisions: dict[Precision, float]
 
 
 def plan(recipe: Recipe, data: Prepared, tried: Tried, checked: float, truncated: int) -> Plan:
@@ -107,6 +113,8 @@ def plan(recipe: Recipe, data: Prepared, tried: Tried, checked: float, truncated
         truncated=truncated,
         disk=tried.disk,
         rehearsed=found,
+        precision=runtime.precision(),
+        precisions=tried.precisions,
     )
 
 

@@ -5,10 +5,13 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
+
+from tasks.runtime import Precision
+
+BITS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class WideAttention(TorchFunctionMode):
@@ -30,8 +33,10 @@ def _wide(given: Any) -> Any:
 
 
 @contextmanager
-def precision(accelerator: Accelerator) -> Iterator[None]:
-    """While the body runs, compute in the precision of the accelerator; in fp32 nothing changes."""
-    narrow = accelerator.mixed_precision != "no" and accelerator.device.type == "cpu"
-    with accelerator.autocast(), WideAttention() if narrow else nullcontext():
+def precision(kind: Precision, device: torch.device) -> Iterator[None]:
+    """While the body runs, compute in so many bits; in fp32 nothing changes."""
+    if kind == "fp32":
+        yield
+        return
+    with torch.autocast(device.type, BITS[kind]), WideAttention() if device.type == "cpu" else nullcontext():
         yield
