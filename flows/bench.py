@@ -11,7 +11,7 @@ from flows.sitting import STOPPED, measured, noting, opened
 from flows.underway import Underway
 from tasks.bench import own, turns
 from tasks.bench.orders import Order, Taken
-from tasks.bench.table import Scores, check_same_answers, check_same_rows, columns, graded, scored
+from tasks.bench.table import Answers, Scores, check_same_answers, check_same_rows, columns, graded, scored
 from tasks.bench.turns import OURS, Raw, Side, SideFailed
 from tasks.bench.works import Asked, Work
 from tasks.prepare import prepare, rows_of
@@ -52,26 +52,30 @@ class Bench(Underway[Raw]):
         return ours, theirs, prepare(ours.model, ours.dataset, ours.seed)
 
     def _measured(self, work: Work, shown: Bar) -> None:
-        """Trials, then all turns; the first turn's answers give the scores."""
+        """Trials, then all turns, whose answers give the scores."""
         ours, _, data = self.ready[work.name]
         if work.kind == "predict":
             self._model(work, shown)
         sides = turns.chosen(self._trials(work, shown), work, self.bf16)
         truth = rows_of(data, "test").labels
+        plain: tuple[str, str] = (OURS, work.peer)
+        quick = plain
+        answers: dict[tuple[str, str], list[tuple[Answers, Answers]]] = {}
         for turn in range(1, self.asked.repeats + 1):
             found = {name: self._side(work, turn, (name, settings), shown) for name, settings in sides}
-            (one, answers), (other, others) = found[OURS], found[work.peer]
+            (one, _), (other, _) = found[OURS], found[work.peer]
             check_same_rows(work, one, other)
-            if answers is not None and others is not None:
+            if turn == 1:
+                quick = turns.fastest(work, {name: taken.rate for name, (taken, _) in found.items()})
+            for names in {plain, quick}:
+                mine, theirs = (found[name][1] for name in names)
+                if mine is None or theirs is None:
+                    continue
                 if work.kind == "predict":
-                    check_same_answers(work, answers, others)
-                if turn == 1:
-                    self.scores[work.name] = scored(ours.dataset.scored[0], truth, answers, others)
-                    rates = {name: taken.rate for name, (taken, _) in found.items()}
-                    names = turns.fastest(work, rates)
-                    quick, other_quick = (found[name][1] for name in names)
-                    if names != (OURS, work.peer) and quick is not None and other_quick is not None:
-                        self.best[work.name] = scored(ours.dataset.scored[0], truth, quick, other_quick)
+                    check_same_answers(work, mine, theirs)
+                answers.setdefault(names, []).append((mine, theirs))
+                scores = self.scores if names == plain else self.best
+                scores[work.name] = scored(ours.dataset.scored[0], truth, answers[names])
             say(
                 f"{work.name}, turn {turn} of {self.asked.repeats}: {OURS} {one.rate:,.1f} rows/s, "
                 f"{work.peer} {other.rate:,.1f}: {one.rate / other.rate:.2f} times as fast"
@@ -135,18 +139,19 @@ class Bench(Underway[Raw]):
         mine = side[0].startswith(OURS)
         few = rows if mine or rows else turns.rows_of_peer(work, data.rows["train"], self.asked.quick)
         model = (self._kept(ours) if mine else self._exported(ours)) if work.kind == "predict" else None
+        recipe = ours if mine else theirs
         wanted = any(one.kind == "predict" for one in self.asked.works) and side[0] == OURS and work.kind == "train"
         return Order(
             by=OURS if mine else work.peer,
             kind=work.kind,
-            recipe=ours if mine else theirs,
+            recipe=recipe.model_copy(update={"seed": recipe.seed + max(turn, 1) - 1}),  # the rows are the first's
             data=data,
             settings=side[1],
             rows=few,
             epochs=1 if few else None,
             out=self.folder / f"{work.name}-{turn}-{side[0]}",
             model=model,
-            keep=self._kept(ours) if wanted else None,
+            keep=self._kept(ours) if wanted and turn == 1 else None,
         )
 
 

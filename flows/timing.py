@@ -51,7 +51,8 @@ def bench(
 ) -> None:
     """Time Graft beside what its users would run instead, here and now; exit code 1 if a side failed.
 
-    Both sides train on the same rows for the same epochs, in turn (A B A B), each in a fresh process. Works:
+    Both sides train on the same rows for the same epochs, in turn (A B A B), each in a fresh process, with a seed of
+    its own in every turn. Works:
     text-padded, text, text-top3, text-full and predict against transformers' Trainer with peft and its pipeline;
     images and probe against timm. The table has rows a second, how many times as fast with the range over turns and the
     goal, both scores on the same test rows with the paired interval of their difference, peak memory, and for LoRA on

@@ -14,7 +14,7 @@ from flows import bench, sitting
 from tasks.bench import turns, works
 from tasks.bench.orders import Order, Taken
 from tasks.bench.turns import SideFailed
-from tasks.bench.works import Work
+from tasks.bench.works import Settings, Work
 from tasks.frozen import GraftError
 from tasks.prepare import rows_of
 from tasks.screen import watched
@@ -79,6 +79,9 @@ def test_both_sides_run_in_turn_after_the_trials_and_all_files_are_written(
     assert [work["speed"]["middle"] for work in answer["works"]] == [3, 3]
     assert [work["reached"] for work in answer["works"]] == [True, True]
     assert answer["works"][0]["scores"]["ours"] == 1
+    seeds = [order.recipe.seed for order in sides.orders]
+    assert seeds == [0] * 3 + [0] * 4 + [1] * 4 + [1] * 2 + [2] * 2, "each turn's own, the same for all sides"
+    assert len({order.data.hashes["train"] for order in sides.orders[:11]}) == 1, "but the same rows"
     assert {file.name for file in (tmp_path / "out").iterdir()} == {
         "bench.csv", "bench.md", "bench.png", "machine.json",
     }  # fmt: skip
@@ -185,6 +188,18 @@ def test_sides_that_saw_other_rows_fail_the_work(sides: Sides, monkeypatch: pyte
         running.run()
 
     assert running.failed == {"one": "other rows", "two": "other rows"}
+
+
+def test_the_model_that_is_asked_later_is_that_of_the_first_turn(sides: Sides, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = MADE[0]
+    monkeypatch.setattr(works, "WORKS", (one, one.model_copy(update={"name": "ask", "kind": "predict"})))
+    with sitting.workplace() as folder:
+        running = bench.Bench(works.asked("trainer", None, quick=False), folder / "bench.csv", folder, sides.gflops)
+        running.ready["one"] = running._prepared(one)
+        first, second = (running._order(one, turn, ("graft", Settings()), None) for turn in (1, 2))
+
+    assert first.keep == running._kept(first.recipe)
+    assert second.keep is None
 
 
 @pytest.mark.real

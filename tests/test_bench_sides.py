@@ -116,6 +116,15 @@ def test_both_sides_of_text_train_as_many_weights_on_the_same_rows_in_as_many_st
     assert ours.flops and ours.flops > 1e9
 
 
+def test_a_seed_decides_what_the_other_side_learns(sides: Sides, text: list[tuple[Taken, NDArray[np.float32]]]) -> None:
+    same, other = (sides.order("trainer", TEXT) for _ in range(2))
+    other = other.model_copy(update={"recipe": other.recipe.model_copy(update={"seed": 1})})
+    (_, first), (_, again), (_, changed) = text[1], side.run(same), side.run(other)
+
+    assert again is not None and changed is not None
+    assert np.abs(again - first).max() < 1e-3 < np.abs(changed - first).max()
+
+
 def test_both_sides_of_text_answer_all_test_rows(sides: Sides, text: list[tuple[Taken, NDArray[np.float32]]]) -> None:
     _, data = sides.prepared(TEXT)
 

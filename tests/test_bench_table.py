@@ -110,8 +110,8 @@ def test_beside_fp32_each_side_is_compared_in_the_precision_in_which_it_is_faste
     ours, theirs = (
         raw.model_copy(update={"side": f"{raw.side}-bf16", "taken": taken(4.0, 500, flops=500.0)}) for raw in raws
     )
-    right = scored("accuracy", TRUTH, answers(np.full(100, True)), answers(np.full(100, True)))
-    wrong = scored("accuracy", TRUTH, answers(np.full(100, False)), answers(np.full(100, True)))
+    right = scored("accuracy", TRUTH, [(answers(np.full(100, True)), answers(np.full(100, True)))])
+    wrong = scored("accuracy", TRUTH, [(answers(np.full(100, False)), answers(np.full(100, True)))])
     plain, both = lines(TEXT, [*raws, ours, theirs], PEAKS, right, wrong)
     mine = lines(TEXT, [*raws, ours], PEAKS, right, wrong)[1]
     slow = ours.model_copy(update={"taken": taken(40.0)})
@@ -131,7 +131,7 @@ def test_a_goal_is_reached_by_the_median_ratio(ours: float, theirs: float, reach
 
 @pytest.mark.parametrize(("wrong", "reached"), [(0, True), (1, True), (2, False)])
 def test_where_the_score_is_judged_it_may_be_a_point_lower_and_no_more(wrong: int, reached: bool) -> None:
-    scores = scored("accuracy", TRUTH, answers(np.arange(100) >= wrong), answers(np.full(100, True)))
+    scores = scored("accuracy", TRUTH, [(answers(np.arange(100) >= wrong), answers(np.full(100, True)))])
     made = lined(IMAGES, [1], [6]).model_copy(update={"scores": scores})
 
     assert made.reached is reached
@@ -140,7 +140,7 @@ def test_where_the_score_is_judged_it_may_be_a_point_lower_and_no_more(wrong: in
 
 @pytest.mark.parametrize(("wrong", "reached"), [(1, True), (30, False)])
 def test_elsewhere_the_score_may_be_as_much_lower_as_its_interval_covers(wrong: int, reached: bool) -> None:
-    scores = scored("accuracy", TRUTH, answers(np.arange(100) >= wrong), answers(np.full(100, True)))
+    scores = scored("accuracy", TRUTH, [(answers(np.arange(100) >= wrong), answers(np.full(100, True)))])
 
     assert (scores.difference.high >= 0) is reached
     assert lined(TEXT, [1], [6]).model_copy(update={"scores": scores}).reached is reached
@@ -148,12 +148,23 @@ def test_elsewhere_the_score_may_be_as_much_lower_as_its_interval_covers(wrong: 
 
 def test_scores_are_compared_in_pairs_so_that_shared_errors_do_not_widen_the_interval() -> None:
     hard = np.arange(100) < 40
-    same = scored("accuracy", TRUTH, answers(~hard), answers(~hard))
-    better = scored("accuracy", TRUTH, answers(~hard | (np.arange(100) < 20)), answers(~hard))
+    same = scored("accuracy", TRUTH, [(answers(~hard), answers(~hard))])
+    better = scored("accuracy", TRUTH, [(answers(~hard | (np.arange(100) < 20)), answers(~hard))])
 
     assert (same.ours, same.difference.low, same.difference.high) == (0.6, 0, 0)
     assert better.difference.value == pytest.approx(0.2)
     assert 0.1 < better.difference.low < 0.2 < better.difference.high < 0.3
+
+
+def test_scores_are_means_over_the_turns_and_their_interval_holds_the_seeds() -> None:
+    first, second, all_right = (answers(np.arange(100) >= wrong) for wrong in (4, 10, 0))
+    one, both = (scored("accuracy", TRUTH, turns) for turns in ([(first, all_right)], [(first, all_right)] * 2))
+    apart = scored("accuracy", TRUTH, [(first, all_right), (second, first)])
+
+    assert (both.ours, both.theirs, both.difference) == (one.ours, one.theirs, one.difference)
+    assert [apart.ours, apart.theirs] == pytest.approx([0.93, 0.98])
+    assert apart.difference.value == pytest.approx(-0.05)
+    assert apart.difference.high - apart.difference.low > one.difference.high - one.difference.low
 
 
 def test_sides_that_saw_other_rows_are_refused_unless_the_other_takes_few_by_intent() -> None:

@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from tasks.frozen import Frozen, GraftError
 from tasks.metrics import Truth, score
 from tasks.paired import Estimate, over_seeds
 
+Answers = NDArray[np.float32]
 CLOSE = 1e-4  # how far two sides' probabilities may lie apart where they ask the same model
 COLUMNS = (
     "work", "turn", "side", "settings", "rows_per_second", "seconds", "ready_seconds", "wall_seconds", "rows",
@@ -43,7 +44,10 @@ class Spread(Frozen):
 
 
 class Scores(Frozen):
-    """Both sides' scores on the same test rows, and how much higher ours is, with its 95 % interval over the rows."""
+    """Both sides' mean scores over the turns on the same test rows, and how much higher ours is.
+
+    The difference's 95 % interval holds the chance of the rows and, from two turns on, that of the turns' seeds.
+    """
 
     metric: str
     ours: float
@@ -148,19 +152,19 @@ def _pairs(work: Work, raws: Sequence[Raw], ours: str, theirs: str) -> list[tupl
     return [(one, other) for one, other in both if one and other]
 
 
-def graded(metric: str, truth: Truth, answers: NDArray[np.float32]) -> float:
+def graded(metric: str, truth: Truth, answers: Answers) -> float:
     """The score of answers [N, K] to rows of classes [N]."""
     return score(metric, truth, answers.argmax(1))
 
 
-def scored(metric: str, truth: Truth, ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> Scores:
-    """Both sides' answers [N, K] to the same rows of classes [N], compared in pairs."""
-    own, other = ours.argmax(1), theirs.argmax(1)
+def scored(metric: str, truth: Truth, turns: Sequence[tuple[Answers, Answers]]) -> Scores:
+    """Both sides' answers [N, K] to the same rows of classes [N] in each turn, ours first, compared in pairs."""
+    ours, theirs = zip(*turns, strict=True)
     return Scores(
         metric=metric,
-        ours=graded(metric, truth, ours),
-        theirs=graded(metric, truth, theirs),
-        difference=over_seeds(metric, truth, [own], [other]),
+        ours=mean(graded(metric, truth, answers) for answers in ours),
+        theirs=mean(graded(metric, truth, answers) for answers in theirs),
+        difference=over_seeds(metric, truth, [one.argmax(1) for one in ours], [one.argmax(1) for one in theirs]),
     )
 
 
@@ -173,7 +177,7 @@ def check_same_rows(work: Work, ours: Taken, theirs: Taken) -> None:
         )
 
 
-def check_same_answers(work: Work, ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> None:
+def check_same_answers(work: Work, ours: Answers, theirs: Answers) -> None:
     """Raise a GraftError if two sides that asked one model do not give the same labels and probabilities [N, K]."""
     others = int((ours.argmax(1) != theirs.argmax(1)).sum())
     apart = float(np.abs(ours - theirs).max())

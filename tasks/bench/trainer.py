@@ -15,6 +15,7 @@ from transformers import (
     Trainer,
     TrainingArguments,
     pipeline,
+    set_seed,
 )
 
 from tasks import memory, runtime
@@ -47,6 +48,7 @@ def train(order: Order) -> tuple[Taken, NDArray[np.float32] | None]:
     count = order.rows or len(rows)
     texts, labels = rows["text"][:count], rows.labels[:count].tolist()
     tokens = _tokens(tokenizer, texts, labels, backbone.max_length, settings.padded)
+    set_seed(recipe.seed)  # as run_glue.py does: else each run has another head and other adapters
     model = _model(place, order, settings)
     epochs = order.epochs or recipe.schedule.epochs
     trainer = Trainer(
