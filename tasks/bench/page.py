@@ -77,8 +77,8 @@ def how(asked: Asked) -> str:
         "own seed. Rows a second of training alone; medians, with the lowest and highest turn; ratios are of one turn. "
         "Scores, ours first, are means over the turns on the same test rows; the interval of their difference holds "
         "the chance of the rows and, from two turns on, of the seeds. Memory, ours first, is the process's highest "
-        "until the end of training. A line that names its sides has each in the precision in which it was faster, fp32 or "
-        "bf16, in the first turn; the share of the peak is of that precision's."
+        "until the end of training. A line that names its sides has each in the precision in which it was faster, fp32 "
+        "or bf16, in the first turn; the share of the peak is of that precision's."
     )
 
 
