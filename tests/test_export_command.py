@@ -15,6 +15,7 @@ from plain import check_plain
 
 from tasks.prepare import rows_of
 from tasks.registry import model_folder, registered
+from tasks.rounding import TOLERANCE, apart
 
 pytest_plugins = ["made"]
 
@@ -60,8 +61,7 @@ def check(graft: Graft, made: Made, form: str, place: Path, count: int = 12) -> 
     recorded = made.predictions.head(count)
     assert tuple(names) == made.data.target.labels
     assert [names[index] for index in np.argmax(logits, 1)] == recorded["prediction"].tolist()
-    apart = np.abs(np.asarray(logits) - np.stack(list(recorded["logits"]))).max()
-    assert apart <= {"adapter": 1e-5, "merged": 1e-4}[form]
+    assert apart(np.stack(list(recorded["logits"])), logits).max() <= {"adapter": TOLERANCE, "merged": 1e-4}[form]
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
