@@ -113,7 +113,7 @@ def finetune(experiment: Experiment, overrides: Overrides = None, json: Json = F
 
 @app.command()
 def plan(experiment: Experiment, overrides: Overrides = None, json: Json = False) -> None:
-    """Try a run out and tell what all of it will take: seconds, memory, disk, what trains, whether bf16 pays.
+    """Try a run out and tell what it will take: seconds, memory, disk, which batch size fits, precision, what trains.
 
     Some real steps, evaluation batches and a registration, all thrown away; rows, tokens and checks are kept.
     """

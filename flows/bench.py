@@ -69,17 +69,17 @@ class Bench(Underway[Raw]):
                 quick = turns.fastest(work, {name: taken.rate for name, (taken, _) in found.items()})
             for names in {plain, quick}:
                 mine, theirs = (found[name][1] for name in names)
-                if mine is None or theirs is None:
-                    continue
-                if work.kind == "predict":
-                    check_same_answers(work, mine, theirs)
-                answers.setdefault(names, []).append((mine, theirs))
-                scores = self.scores if names == plain else self.best
-                scores[work.name] = scored(ours.dataset.scored[0], truth, answers[names])
+                if mine is not None and theirs is not None:
+                    answers.setdefault(names, []).append((mine, theirs))
+                    if work.kind == "predict":
+                        check_same_answers(work, mine, theirs)
             say(
                 f"{work.name}, turn {turn} of {self.asked.repeats}: {OURS} {one.rate:,.1f} rows/s, "
                 f"{work.peer} {other.rate:,.1f}: {one.rate / other.rate:.2f} times as fast"
             )
+        for names, pairs in answers.items():
+            scores = self.scores if names == plain else self.best
+            scores[work.name] = scored(ours.dataset.scored[0], truth, pairs)
 
     def _trials(self, work: Work, shown: Bar) -> dict[str, float]:
         """Rows a second of the other side's settings on a few rows."""

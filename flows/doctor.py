@@ -102,8 +102,10 @@ def _device() -> Iterator[Finding]:
 def _precision() -> Iterator[Finding]:
     import torch
 
+    from tasks.speed.mixed import BITS
+
     device, speeds = runtime.device(), {}
-    for name, kind in {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}.items():
+    for name, kind in {"fp32": torch.float32, **BITS}.items():
         speeds[name] = _matmul_speed(
             torch.rand(512, 384, dtype=kind, device=device), torch.rand(384, 1536, dtype=kind, device=device)
         )

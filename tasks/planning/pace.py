@@ -3,11 +3,14 @@
 A batch's size is its rows times its longest row's tokens; where all inputs have one size, it is its rows.
 """
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from tasks import runtime
 from tasks.frozen import Frozen
 
 Sizes = NDArray[np.int64]
@@ -68,3 +71,12 @@ def telling(sizes: Sizes) -> Iterator[int]:
     while True:
         turn = (turn + TURN) % 1
         yield order[int(turn * len(order))]
+
+
+def timed(act: Callable[[], None]) -> float:
+    """Seconds of it, with what it leaves to a GPU."""
+    began = time.perf_counter()
+    act()
+    if runtime.device() == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began

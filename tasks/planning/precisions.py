@@ -1,18 +1,16 @@
 """Real steps in each precision that a device computes in, in turn: which to train in is seen by timing, not by name."""
 
-import time
-from collections.abc import Callable
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from tasks import runtime
 from tasks.batches import epoch_batches
 from tasks.optimizer import trained
 from tasks.planning.front import Front
-from tasks.planning.pace import sizes_of, telling
+from tasks.planning.pace import sizes_of, telling, timed
 from tasks.recipe import Recipe
 from tasks.results import Prepared
 from tasks.runtime import Precision
@@ -50,7 +48,7 @@ def speeds(
 def _tried(training: Training, front: Front) -> dict[Precision, float]:
     recipe = training.recipe
     batches = epoch_batches(training.lengths, recipe.schedule.batch_size, recipe.seed, 0)
-    chosen = [index for index, _ in zip(telling(sizes_of(training.lengths, batches)), range(BATCHES), strict=False)]
+    chosen = list(islice(telling(sizes_of(training.lengths, batches)), BATCHES))
     left: list[Precision] = ["fp32", "bf16", *(("fp16",) if training.accelerator.device.type == "cuda" else ())]
     found: dict[Precision, float] = {}
     total: Seconds = dict.fromkeys(left, 0.0)
@@ -79,9 +77,9 @@ def _steps(training: Training, inputs: dict[str, Tensor], labels: Tensor, kinds:
     best: Seconds = {}
     for _ in range(TAKES):
         for kind in reversed(kinds):  # fp32 last: no gradient of 16 bits is in what comes after
-            took = _timed(partial(there_and_back, kind), device)
+            took = timed(partial(there_and_back, kind))
             best[kind] = min(took, best.get(kind, took))
-    rest = min(_timed(partial(_update, training), device) for _ in range(TAKES))
+    rest = min(timed(partial(_update, training)) for _ in range(TAKES))
     return {kind: seconds + rest for kind, seconds in best.items()}
 
 
@@ -91,11 +89,3 @@ def _update(training: Training) -> None:
         group["lr"] = 0.0
     training.accelerator.clip_grad_norm_(trained(training.optimizer), training.recipe.schedule.clip)
     training.optimizer.step()
-
-
-def _timed(act: Callable[[], None], device: torch.device) -> float:
-    began = time.perf_counter()
-    act()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - began

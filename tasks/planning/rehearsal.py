@@ -1,7 +1,7 @@
 """A training tried out: real steps, real evaluation batches and a real checkpoint, all on the clock."""
 
 import time
-from collections.abc import Callable
+from itertools import islice
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from tasks.curves import Curves
 from tasks.frozen import Frozen
 from tasks.planning.blocks import Block, Still, blocks, still
 from tasks.planning.front import Front
-from tasks.planning.pace import Pace, Sizes, fit, in_order, sizes_of, telling
+from tasks.planning.pace import Pace, Sizes, fit, in_order, sizes_of, telling, timed
 from tasks.screen import bar
 from tasks.tracking import BATCH
 from tasks.train import Training
@@ -89,7 +89,7 @@ def _steps(training: Training, front: Front, sizes: Sizes) -> tuple[Pace, float,
     """The pace, what the very first step takes beyond it, bytes a row of the longest batch, and bytes left."""
     recipe, done = training.recipe, training.progress
     batches = epoch_batches(training.lengths, recipe.schedule.batch_size, recipe.seed, 0)
-    chosen = [index for index, _ in zip(telling(sizes), range(STEPS), strict=False)]
+    chosen = list(islice(telling(sizes), STEPS))
     took: list[float] = []
     began = started = time.perf_counter()
     spent = 0.0
@@ -143,7 +143,7 @@ def forwards(front: Front, rows: Rows) -> Pace:
     device = next(network.module.parameters()).device
     took: list[float] = []
     chosen: list[int] = []
-    for index, _ in zip(telling(sizes), range(STEPS), strict=False):
+    for index in islice(telling(sizes), STEPS):
         began, spent = time.perf_counter(), front.spent
         batch = front.encoded(rows, batches[index])
         network.logits({name: tensor.to(device) for name, tensor in batch.items()}).float().cpu()
@@ -164,17 +164,11 @@ def _checkpoints(training: Training, run_id: str, seconds: float) -> float:
     """Seconds of all checkpoints of a training that steps so long, and of sending its metrics."""
     epochs = training.recipe.schedule.epochs
     training.progress.judge(1, 0.0, 0.0, saved.trained_state(training.network))
-    each = sorted(_timed(training.keep) for _ in range(3))[1]
+    each = sorted(timed(training.keep) for _ in range(3))[1]
     many = Curves(run_id, training.work / "many.jsonl")
     many.add(0, {f"many/{index}": 0.0 for index in range(BATCH)})
     many.ship()
-    metric = _timed(many.settle) / BATCH
+    metric = timed(many.settle) / BATCH
     often = seconds / epochs / max(runtime.checkpoint_seconds(), 1e-9)  # 0 seconds: after each step
     within = min(int(often), training.per_epoch - 1)
     return each * epochs * (1 + within) + metric * 3 * training.steps
-
-
-def _timed(act: Callable[[], None]) -> float:
-    began = time.perf_counter()
-    act()
-    return time.perf_counter() - began
